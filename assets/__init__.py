@@ -1,0 +1,35 @@
+"""Thin Dagster assets, one module for each stage. They read, call the domain, and record what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+
+def all_assets(tables: Sequence[str]) -> list[dg.AssetsDefinition]:
+    """All assets of a problem whose contract has these tables."""
+    from assets.bento import champion_bento, scores_current
+    from assets.champion import champion
+    from assets.evaluation import evaluation, gate
+    from assets.features import churn_labels, customer_features, online_features
+    from assets.monitoring import business_report, drift_report
+    from assets.sources import expectations, source_asset
+    from assets.training import challenger, training_set
+
+    return [
+        *[source_asset(table) for table in tables],
+        expectations(tables),
+        customer_features(tables),
+        churn_labels(tables),
+        online_features,
+        training_set,
+        challenger,
+        evaluation,
+        gate,
+        champion,
+        champion_bento,
+        scores_current,
+        drift_report,
+        business_report,
+    ]

@@ -1,0 +1,97 @@
+"""The champion as a bento, and every active customer scored, explained and ranked by it."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.partitions import NEWEST, check, version_of
+from churn_platform.records.code import code_digest
+from churn_platform.settings import settings
+from resources.bento import BentoResource
+from resources.lineage import LineageResource
+from resources.store import StoreResource
+
+
+@dg.asset(
+    group_name="serving",
+    kinds={"bentoml"},
+    owners=["team:ml"],
+    description="A BentoML service around the champion: code, native model and digest manifest, no pickle. Its version is "
+    "the digest of what is in it.",
+    code_version=code_digest("."),
+    deps=["champion"],
+    check_specs=[dg.AssetCheckSpec("model_is_the_champion", asset="champion_bento")],
+)
+def champion_bento(
+    context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, bento: BentoResource
+) -> Iterator[Any]:
+    """Build the bento, or find the identical one."""
+    step, objects = lineage.step(context), store.objects
+    ref = step.read("champion")
+    built, model = bento.build(store.home, objects, ref)
+    manifest = objects.put_json({"schema": "champion_bento/1", "tag": built.tag, "digest": built.digest})
+    step.write(manifest, tag=built.tag, model=model, version=ref["version"])
+    yield from step.result(
+        metadata={"tag": built.tag, "path": dg.MetadataValue.path(str(built.path)), "reused": built.reused},
+        checks=[check("model_is_the_champion", model == ref["model"], {"in_bento": model, "champion": ref["model"]})],
+    )
+
+
+@dg.asset(
+    group_name="serving",
+    kinds={"parquet"},
+    owners=["team:customer-success"],
+    description="Every active customer of the newest month: probability, reasons, contributions, expected loss; whom to "
+    "call first stands first. Pseudonyms only.",
+    code_version=version_of("serving/batch.py", "champion"),
+    deps=["champion", dg.AssetDep("customer_features", partition_mapping=NEWEST)],
+    check_specs=[
+        dg.AssetCheckSpec("contributions_add_up", asset="scores_current"),
+        dg.AssetCheckSpec("everyone_is_scored", asset="scores_current"),
+    ],
+)
+def scores_current(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
+    """Score, explain and rank the newest month with the champion."""
+    from churn_platform.champion.package import load_package
+    from churn_platform.monitoring.scores_page import markdown
+    from churn_platform.serving.batch import score_month
+
+    step, objects = lineage.step(context), store.objects
+    ref = step.read("champion")
+    month, features = step.read_newest("customer_features")
+    with tempfile.TemporaryDirectory(dir=store.home.tmp) as folder:
+        package = Path(folder) / "package"
+        objects.export_tree(ref["package"], package)
+        model = load_package(package, digest=ref["model"])
+        made = score_month(
+            model,
+            features["digest"],
+            month,
+            version=str(ref["version"]),
+            store=objects,
+            threads=settings().threads,
+            progress=step.progress,
+        )
+    step.write(
+        made.digest,
+        rows=made.rows,
+        month=month,
+        model=ref["model"],
+        version=ref["version"],
+        revenue_at_risk=made.revenue_at_risk,
+    )
+    yield from step.result(
+        metadata={
+            "month": month,
+            "customers": made.rows,
+            "revenue_at_risk": made.revenue_at_risk or 0.0,
+            "first_of_the_list": dg.MetadataValue.md(markdown(objects.path(made.digest))),
+        },
+        checks=[
+            check("contributions_add_up", made.worst_additivity < 1e-9, {"worst": made.worst_additivity}),
+            check("everyone_is_scored", made.rows == features["rows"], {"scored": made.rows}),
+        ],
+    )

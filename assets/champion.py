@@ -1,0 +1,72 @@
+"""The model that decides: registered, under an alias, with all that led to it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets.partitions import check, version_of
+from churn_platform import clock
+from churn_platform.errors import ChampionError
+from resources.lineage import LineageResource
+from resources.mlflow import MlflowResource
+from resources.store import StoreResource
+
+# What of a promotion is kept in the reference, and carried on while the champion stays.
+FACTS = ("name", "version", "model", "package", "tier", "evaluation", "mlflow_run", "promoted_at")
+
+
+@dg.asset(
+    group_name="champion",
+    kinds={"mlflow"},
+    owners=["team:ml"],
+    description="The newest challenger that passed the gate, as a version of the registered model under the alias "
+    "champion. One that did not pass leaves the champion where it is.",
+    code_version=version_of("champion/registry.py"),
+    deps=["gate", "challenger", "evaluation"],
+    check_specs=[dg.AssetCheckSpec("alias_agrees", asset="champion")],
+)
+def champion(
+    context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, mlflow: MlflowResource
+) -> Iterator[Any]:
+    """Promote what the gate let through; keep the champion otherwise.
+
+    Raises:
+        ChampionError: where nothing passed and there is no champion to keep.
+    """
+    step, objects, home = lineage.step(context), store.objects, store.home
+    gate, challenger, judged = step.read("gate"), step.read("challenger"), step.read("evaluation")
+    present = store.refs.find("champion")
+    if gate["passed"]:
+        made = mlflow.promote(
+            context, home, challenger, {"evaluation": judged["digest"], "gate": gate["digest"]}
+        )
+        facts = {
+            "name": made.name,
+            "version": made.version,
+            "model": challenger["model"],
+            "package": challenger["package"],
+            "tier": challenger["tier"],
+            "evaluation": judged["digest"],
+            "mlflow_run": made.run_id,
+            "promoted_at": clock.wall().isoformat(),
+        }
+    elif present is not None:
+        facts = {name: present[name] for name in FACTS}
+    else:
+        decision = objects.read_json(gate["digest"])
+        raise ChampionError(
+            f"No challenger has passed the gate, and there is no champion to keep: {decision['reasons'][0]}.",
+            mend="Bring more months or customers, or a larger --budget; the asset gate lists every check.",
+        )
+    step.write(facts["package"], **facts)
+    alias = mlflow.champion_version(home)
+    yield from step.result(
+        metadata={
+            "promoted": gate["passed"],
+            "model": facts["model"],
+            "mlflow/model_version": facts["version"],
+            "mlflow/run_id": facts["mlflow_run"],
+        },
+        checks=[check("alias_agrees", alias == facts["version"], {"alias": alias or "none", "champion": facts["version"]})],
+    )

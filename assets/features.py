@@ -1,0 +1,165 @@
+"""Features at each observation month, labels as they mature, and the newest features in the online store."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets.partitions import NEWEST, SAME, check, monthly, version_of
+from churn_platform.sources.tables import TableVersion
+from resources.feast import FeastResource
+from resources.lineage import LineageResource
+from resources.store import StoreResource
+
+LABEL_TABLES = ("churn_events", "interventions", "snapshot")
+
+
+def _source(table: str) -> dg.AssetKey:
+    return dg.AssetKey(["sources", table])
+
+
+def customer_features(tables: Sequence[str]) -> dg.AssetsDefinition:
+    """The asset of the feature tables, over the tables of the contract."""
+
+    @dg.asset(
+        name="customer_features",
+        group_name="features",
+        kinds={"duckdb", "parquet"},
+        owners=["team:data"],
+        description="One row for each customer active at the month's date, made only from what was known by then.",
+        code_version=version_of("features"),
+        deps=[dg.AssetDep(_source(table), partition_mapping=SAME) for table in tables],
+        check_specs=[
+            dg.AssetCheckSpec("one_row_per_customer", asset="customer_features"),
+            dg.AssetCheckSpec("known_values", asset="customer_features", description="No feature is empty for all."),
+        ],
+        **monthly(),
+    )
+    def _features(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
+        from churn_platform.features.assemble import assemble
+        from churn_platform.features.catalogue import catalogue_for, catalogue_to_json
+        from churn_platform.features.quality import quality_of
+
+        step, objects = lineage.step(context), store.objects
+        versions = {
+            month: {
+                table: TableVersion.from_json(
+                    objects.read_json(step.read(f"sources/{table}", month, into=month)["digest"])
+                )
+                for table in tables
+            }
+            for month in step.partitions
+        }
+        made = assemble(
+            store.contract,
+            versions,
+            step.partitions,
+            store=objects,
+            progress=lambda month, done, total: step.progress(month, done / total),
+        )
+        catalogue = catalogue_for(store.contract)
+        store.refs.set("feature_catalogue", None, {"digest": objects.put_json(catalogue_to_json(catalogue))})
+        for month, table in made.items():
+            step.write(table.digest, into=month, rows=table.rows)
+        quality = quality_of(objects.path(made[max(made)].digest), catalogue)
+        yield from step.result(
+            metadata={
+                "features": len(catalogue),
+                "dagster/column_schema": dg.TableSchema(
+                    [dg.TableColumn(f.name, f.kind, f"{f.label}. {f.description}") for f in catalogue]
+                ),
+            },
+            per_partition={month: {"customers": table.rows} for month, table in made.items()},
+            checks=[
+                check("one_row_per_customer", quality.unique, {"customers": quality.rows, "month": max(made)}),
+                check("known_values", not quality.empty, {"empty": ", ".join(quality.empty) or "none"}, warn=True),
+            ],
+        )
+
+    return _features
+
+
+def churn_labels(tables: Sequence[str]) -> dg.AssetsDefinition:
+    """The asset of the labels; they read what is known now, so they depend on the newest table versions."""
+    needed = [table for table in LABEL_TABLES if table in tables]
+
+    @dg.asset(
+        name="churn_labels",
+        group_name="features",
+        kinds={"duckdb", "parquet"},
+        owners=["team:data"],
+        description="Who left voluntarily in the window after the month's date. Involuntary departures are censored; "
+        "what is not mature yet says so.",
+        code_version=version_of("features/labels.py"),
+        deps=[
+            dg.AssetDep("customer_features", partition_mapping=SAME),
+            *[dg.AssetDep(_source(table), partition_mapping=NEWEST) for table in needed],
+        ],
+        check_specs=[dg.AssetCheckSpec("both_classes", asset="churn_labels")],
+        **monthly(),
+    )
+    def _labels(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
+        from churn_platform.features.labels import label_months
+        from churn_platform.features.observation import instant
+
+        step, objects = lineage.step(context), store.objects
+        known, newest = {}, ""
+        populations = {}
+        for month in step.partitions:
+            populations[month] = step.read("customer_features", month, into=month)["digest"]
+            for table in needed:
+                newest, ref = step.read_newest(f"sources/{table}", into=month)
+                known[table] = TableVersion.from_json(objects.read_json(ref["digest"]))
+        made = label_months(
+            store.contract, known, step.partitions, as_of=instant(newest), populations=populations, store=objects
+        )
+        for month, table in made.items():
+            step.write(
+                table.digest,
+                into=month,
+                rows=table.rows,
+                positives=table.positives,
+                censored=table.censored,
+                mature=table.mature,
+            )
+        mature = [table for table in made.values() if table.mature]
+        positives = sum(table.positives for table in mature)
+        rows = sum(table.rows for table in mature)
+        yield from step.result(
+            per_partition={
+                month: {"leavers": table.positives, "censored": table.censored, "mature": table.mature}
+                for month, table in made.items()
+            },
+            checks=[
+                check(
+                    "both_classes",
+                    not mature or 0 < positives < rows,
+                    {"leavers": positives, "rows": rows, "mature_months": len(mature)},
+                )
+            ],
+        )
+
+    return _labels
+
+
+@dg.asset(
+    group_name="features",
+    kinds={"feast", "sqlite"},
+    owners=["team:data"],
+    description="The newest month's features in Feast's online store, written through Feast, one view for each family.",
+    code_version=version_of("features/feast_store.py", "features/feast_objects.py"),
+    deps=[dg.AssetDep("customer_features", partition_mapping=NEWEST)],
+    check_specs=[dg.AssetCheckSpec("online_equals_offline", asset="online_features")],
+)
+def online_features(
+    context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, feast: FeastResource
+) -> Iterator[Any]:
+    """Apply the feature views, materialize the newest month, and compare a sample of what can be read."""
+    step = lineage.step(context)
+    month, ref = step.read_newest("customer_features")
+    made = feast.publish(store, month, ref["digest"], step.progress)
+    step.write(made.digest, rows=made.customers, month=month, service=made.service, views=list(made.views))
+    yield from step.result(
+        metadata={"month": month, "customers": made.customers, "service": made.service, "views": ", ".join(made.views)},
+        checks=[check("online_equals_offline", made.equal, {"compared": made.compared, "different": made.different})],
+    )

@@ -1,0 +1,100 @@
+"""What the platform watches: drift of each month against the training months, and the business."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets.partitions import EVERY, SAME, check, monthly, version_of
+from resources.lineage import LineageResource
+from resources.store import StoreResource
+
+
+@dg.asset(
+    group_name="monitoring",
+    kinds={"evidently"},
+    owners=["team:ml"],
+    description="PSI of every feature against the months that the challenger learned from; for the newest month of a run "
+    "also Evidently's page, on samples.",
+    code_version=version_of("monitoring"),
+    deps=[dg.AssetDep("customer_features", partition_mapping=SAME), "challenger"],
+    check_specs=[dg.AssetCheckSpec("population_is_stable", asset="drift_report")],
+    **monthly(),
+)
+def drift_report(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
+    """Compare each month of the run with the training months."""
+    from churn_platform.monitoring.months import drift_of_months
+
+    step, objects, refs = lineage.step(context), store.objects, store.refs
+    current = {}
+    for month in step.partitions:
+        current[month] = step.read("customer_features", month, into=month)["digest"]
+        challenger = objects.read_json(step.read("challenger", into=month)["digest"])
+    learned = challenger["split"]["train"]
+    reports = drift_of_months(
+        {month: objects.path(refs.get("customer_features", month)["digest"]) for month in learned},
+        {month: objects.path(digest) for month, digest in current.items()},
+        contract=store.contract,
+        out_dir=store.home.reports / "drift",
+        progress=step.progress,
+    )
+    for month, report in reports.items():
+        step.write(objects.put_json(report.to_json()), into=month, rows=report.current_rows, drifted=report.drifted)
+    newest = reports[max(reports)]
+    yield from step.result(
+        per_partition={
+            month: {
+                **report.metadata(),
+                "report": dg.MetadataValue.md(report.markdown()),
+                **({"evidently": dg.MetadataValue.path(str(report.evidently_html))} if report.evidently_html else {}),
+            }
+            for month, report in reports.items()
+        },
+        checks=[
+            check(
+                "population_is_stable",
+                not newest.drifted,
+                {"share_drifted": newest.share_drifted, "month": max(reports)},
+                warn=True,
+            )
+        ],
+    )
+
+
+@dg.asset(
+    group_name="monitoring",
+    kinds={"python"},
+    owners=["team:customer-success"],
+    description="Churn of customers and of revenue by month, revenue at risk, expected departures, the head of the list.",
+    code_version=version_of("monitoring"),
+    deps=[
+        "scores_current",
+        dg.AssetDep("customer_features", partition_mapping=EVERY),
+        dg.AssetDep("churn_labels", partition_mapping=EVERY),
+    ],
+)
+def business_report(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
+    """Put the months and today's scores into one page."""
+    from churn_platform.monitoring import business_page
+    from churn_platform.monitoring.business import business_report as report_of
+    from churn_platform.records.files import write_atomic
+
+    step, objects, contract = lineage.step(context), store.objects, store.contract
+    scores = objects.path(step.read("scores_current")["digest"])
+    features = {month: objects.path(ref["digest"]) for month, ref in step.read_all("customer_features").items()}
+    labels = {month: objects.path(ref["digest"]) for month, ref in step.read_all("churn_labels").items()}
+    report = report_of(
+        scores, features, labels, horizon_days=contract.label.horizon_days, currency=contract.currency
+    )
+    page = business_page.markdown(report)
+    path = store.home.reports / "business" / "report.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, page.encode())
+    step.write(objects.put_json(business_page.to_json(report)))
+    yield from step.result(
+        metadata={
+            **business_page.metadata(report),
+            "report": dg.MetadataValue.md(page),
+            "file": dg.MetadataValue.path(str(path)),
+        }
+    )

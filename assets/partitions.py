@@ -1,0 +1,36 @@
+"""Observation months as partitions, and what all assets share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from churn_platform.records.code import code_digest
+
+OBSERVATIONS = dg.DynamicPartitionsDefinition(name="observations")
+"""Months exist because the data has them, not because the wall clock does; a flat file has the one key ``snapshot``."""
+
+NEWEST = dg.LastPartitionMapping()
+EVERY = dg.AllPartitionMapping()
+SAME = dg.IdentityPartitionMapping()
+
+
+def monthly() -> dict[str, Any]:
+    """Arguments of an asset with observation months: a range of them is made in one run."""
+    return {"partitions_def": OBSERVATIONS, "backfill_policy": dg.BackfillPolicy.single_run()}
+
+
+def version_of(*places: str, but: tuple[str, ...] = ()) -> str:
+    """The ``code_version`` of an asset: a digest of the domain code that makes it."""
+    return code_digest(*places, but=but)
+
+
+def check(name: str, passed: bool, metadata: dict[str, Any], *, warn: bool = False) -> dg.AssetCheckResult:
+    """The result of an inline check; one that only warns does not stop what follows."""
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=bool(passed),
+        severity=dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR,
+        metadata=metadata,
+    )

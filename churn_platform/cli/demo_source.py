@@ -1,0 +1,157 @@
+"""Where a demo's tables come from: what the home holds already, tables given, or the simulator."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from churn_platform import clock
+from churn_platform.cli.output import Stage
+from churn_platform.errors import ConfigurationError, SourceMissingError
+from churn_platform.records.home import Home
+from churn_platform.sources.location import SourceLocation, find_location, folder, load_location, save_location
+
+LIVE_DAYS = 35
+
+
+@dataclass(frozen=True)
+class SourceRequest:
+    """What the command line asks for; None where it says nothing."""
+
+    source: Path | None = None
+    contract: Path | None = None
+    label: str | None = None
+    positive: str | None = None
+    id: str | None = None
+    customers: int | None = None
+    months: int | None = None
+    seed: int | None = None
+    preset: str | None = None
+
+    @property
+    def simulation(self) -> dict[str, Any]:
+        """The simulator's options that were given, by the names of its specification."""
+        names = {"customers": "accounts", "months": "months", "seed": "seed", "preset": "preset"}
+        return {ours: v for given, ours in names.items() if (v := getattr(self, given)) is not None}
+
+
+def prepare(home: Home, problem: str, request: SourceRequest, stage: Stage) -> SourceLocation:
+    """The source of this demo, brought into the home where it is not there yet.
+
+    Raises:
+        ConfigurationError: for options that contradict each other, or a home that holds another source.
+        SourceError: where the source or its contract cannot be used.
+    """
+    if request.source is not None:
+        if request.simulation.keys() - {"seed"}:
+            raise ConfigurationError(
+                "--source brings tables of your own, --customers, --months and --preset simulate some.",
+                mend="Give one or the other.",
+                field="source",
+            )
+        return _given(home, problem, request, stage)
+    for name in ("contract", "label", "positive", "id"):
+        if getattr(request, name) is not None:
+            raise ConfigurationError(
+                f"--{name} describes tables of your own, but no --source says where they are.",
+                mend="Add --source PATH.",
+                field=name,
+            )
+    present = find_location(home, problem)
+    if present is None:
+        return _simulated(home, problem, request.simulation, stage)
+    if request.simulation:
+        _same_simulation(home, present, request.simulation)
+    stage.note(f"the home's own: {_short(home, present.path)}")
+    return load_location(home, problem)
+
+
+def fix_present(home: Home, problem: str, location: SourceLocation, as_of: datetime) -> bool:
+    """Let simulated and historical data have a present of their own: the end of what they know.
+
+    Tables whose newest row is at most ``LIVE_DAYS`` old are taken to be live and go by the wall clock. Whether the
+    present has changed.
+
+    Args:
+        as_of: end of the data, naive UTC.
+    """
+    moment = as_of.replace(tzinfo=UTC)
+    live = location.contract.shape == "snapshot" or clock.wall() - moment <= timedelta(days=LIVE_DAYS)
+    present = None if live else moment
+    if present == location.as_of:
+        return False
+    save_location(home, problem, location.path, location.contract_text, as_of=present)
+    return True
+
+
+def _given(home: Home, problem: str, request: SourceRequest, stage: Stage) -> SourceLocation:
+    from churn_platform.sources.infer import infer_contract
+
+    source = Path(request.source or "").expanduser().resolve()
+    if not source.exists():
+        raise SourceMissingError(f"There is no {request.source}.", mend="Give --source an existing file or folder.")
+    present = find_location(home, problem)
+    if present is not None and present.path.resolve() != source:
+        raise _other_source(home, present)
+    own = source / "contract.yaml" if source.is_dir() else None
+    chosen = request.contract or (own if own is not None and own.is_file() else None)
+    if chosen is not None:
+        from churn_platform.sources.contract import load_contract
+
+        load_contract(chosen)
+        text = chosen.read_text(encoding="utf-8")
+        stage.note(f"contract {chosen.name}")
+    elif present is not None and not (request.label or request.positive or request.id):
+        text = present.contract_text
+        stage.note("the contract that this home inferred before")
+    else:
+        found = infer_contract(source, label=request.label, positive=request.positive, id=request.id)
+        text = found.to_yaml()
+        stage.note(f"contract inferred: {folder(home, problem) / 'contract.yaml'}")
+    save_location(home, problem, source, text, as_of=present.as_of if present is not None else None)
+    return load_location(home, problem)
+
+
+def _simulated(home: Home, problem: str, options: dict[str, Any], stage: Stage) -> SourceLocation:
+    from churn_platform.sources.simulator.simulate import simulate
+    from churn_platform.sources.simulator.spec import SimulationSpec
+
+    spec = SimulationSpec(**options)
+    out = folder(home, problem) / "simulated"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    made = simulate(spec, out, progress=stage.update)
+    save_location(home, problem, out, (out / "contract.yaml").read_text(encoding="utf-8"))
+    stage.note(f"{sum(made.rows.values()):,} rows in {len(made.rows)} tables")
+    return load_location(home, problem)
+
+
+def _same_simulation(home: Home, present: SourceLocation, options: dict[str, Any]) -> None:
+    """Refuse options that differ from the simulation that the home holds."""
+    facts = present.path / "simulation.json"
+    if not facts.is_file():
+        raise _other_source(home, present)
+    spec = json.loads(facts.read_text())["spec"]
+    different = {name: spec.get(name) for name, value in options.items() if spec.get(name) != value}
+    if different:
+        held = ", ".join(f"{name} {value}" for name, value in different.items())
+        raise ConfigurationError(
+            f"This home holds another simulation ({held}).",
+            mend="Set CHURN_HOME to a new folder for this one, or leave the options out to use what is there.",
+            field=next(iter(different)),
+        )
+
+
+def _other_source(home: Home, present: SourceLocation) -> ConfigurationError:
+    return ConfigurationError(
+        f"This home holds another source ({_short(home, present.path)}); one home serves one company's tables.",
+        mend="Set CHURN_HOME to a new folder for this one.",
+        field="source",
+    )
+
+
+def _short(home: Home, path: Path) -> str:
+    return path.relative_to(home.root).as_posix() if path.is_relative_to(home.root) else str(path)
+

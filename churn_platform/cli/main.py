@@ -1,0 +1,74 @@
+"""The ``churn`` command. Each group lives in a module of its own and imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from churn_platform import __version__
+from churn_platform.cli import contract, demo, doctor, environment, keys, serve, simulate
+from churn_platform.cli.output import print_error
+from churn_platform.errors import ChurnError
+
+app = typer.Typer(
+    name="churn",
+    help="Learns from a company's raw tables who will leave, says why, serves that and watches itself.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command("demo")(demo.demo)
+app.command("env")(environment.env)
+app.command("serve")(serve.serve)
+app.command("doctor")(doctor.doctor)
+app.add_typer(keys.app, name="keys")
+app.add_typer(simulate.app, name="simulate")
+app.add_typer(contract.app, name="contract")
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"churn-platform {__version__}")
+        raise typer.Exit
+
+
+def _home(value: Path | None) -> None:
+    if value is not None:
+        from churn_platform.cli.environment import use_home
+
+        use_home(value)
+
+
+@app.callback()
+def root(
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", help="The folder that everything is written to; default $CHURN_HOME, else .churn.",
+                     callback=_home),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Options that go before the command."""
+
+
+def main() -> None:
+    """Entry point: an error of ours becomes one paragraph and exit code 1."""
+    if not sys.warnoptions:
+        # What libraries deprecate among themselves is nothing that the reader of a command's output can mend.
+        warnings.simplefilter("ignore")
+    try:
+        app()
+    except ChurnError as error:
+        print_error(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""What Dagster loads: the assets, jobs and resources of the problem that this home holds.
+
+``build_defs(**overrides)`` lets tests and deployments replace resources. Loading imports no heavy library.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import dagster as dg
+
+from churn_platform.records.home import Home
+from churn_platform.settings import settings
+from churn_platform.sources.contract import RELATIONAL_TABLES
+from churn_platform.sources.location import find_location
+
+
+def tables_in_home() -> tuple[str, ...]:
+    """The tables of the home's contract; every relational table where the home holds no source yet."""
+    if (settings().home / "VERSION").is_file():
+        found = find_location(Home.open(), settings().problem)
+        if found is not None:
+            return tuple(found.contract.tables)
+    return RELATIONAL_TABLES
+
+
+def build_defs(**overrides: Any) -> dg.Definitions:
+    """The Definitions. ``overrides`` replace resources by their names: store, lineage, feast, mlflow, bento."""
+    with warnings.catch_warnings():
+        # Dagster marks its range backfills as beta; the reader of our output cannot do anything about it.
+        warnings.simplefilter("ignore", category=dg.BetaWarning)
+        from assets import all_assets
+        from resources import all_resources
+        from sensors.jobs import all_jobs
+
+        return dg.Definitions(
+            assets=all_assets(tables_in_home()),
+            jobs=all_jobs(),
+            resources={**all_resources(), **overrides},
+            executor=dg.in_process_executor,
+        )
+
+
+defs = build_defs()

@@ -1,0 +1,155 @@
+"""Which rows teach, which rows judge: splits in time with an embargo, and folds by customer where time is too
+short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from churn_platform.errors import NotEnoughDataError
+from churn_platform.evaluation.metrics import Array
+
+Protocol = Literal["temporal", "grouped", "out_of_fold"]
+Tier = Literal["rules", "small", "full"]
+
+HOLDOUT_MONTHS = 3
+FORWARD_FOLDS = 3
+SNAPSHOT = "snapshot"
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a training set is divided.
+
+    Attributes:
+        train: observation keys whose rows the model learns from, in order.
+        holdout: the last ones, on which it is judged; empty where there is no room for any.
+        embargoed: between the two, never used: their label windows reach into the holdout.
+        folds: (learn, validate) pairs of observation keys inside ``train``, moving forward; empty where
+            history is too short, and folds are then drawn by customer (:func:`stratified_groups`).
+        protocol: how the evaluation is made: "temporal" on the holdout; "grouped" out of fold by customer,
+            where there is no holdout; "out_of_fold" for a snapshot.
+    """
+
+    train: tuple[str, ...]
+    holdout: tuple[str, ...]
+    embargoed: tuple[str, ...]
+    folds: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    protocol: Protocol
+
+    @property
+    def tuned_on(self) -> Literal["forward", "grouped"]:
+        """Whether the search moves forward in time or only across customers."""
+        return "forward" if self.folds else "grouped"
+
+
+def _known_before(observations: Sequence[str], boundary: str, embargo: timedelta) -> tuple[str, ...]:
+    """Observations whose whole label window has closed by ``boundary``."""
+    limit = date.fromisoformat(boundary)
+    return tuple(t for t in observations if date.fromisoformat(t) + embargo <= limit)
+
+
+def _forward_folds(
+    train: Sequence[str], embargo: timedelta, folds: int
+) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+    """One validation month a fold, the latest ``folds`` of them, each learning from all that was known before
+    it."""
+    found = []
+    for month in train[-folds:]:
+        learn = _known_before(train, month, embargo)
+        if learn:
+            found.append((learn, (month,)))
+    return tuple(found)
+
+
+def temporal_split(
+    observations_mature: Sequence[str],
+    horizon_days: int,
+    gap_days: int,
+    holdout: int = HOLDOUT_MONTHS,
+    folds: int = FORWARD_FOLDS,
+) -> Split:
+    """Divide mature observation dates into training months, an embargo and a holdout.
+
+    A label window is (t + gap, t + gap + horizon]. A training month is kept only if its window has closed by
+    the first holdout date, and the same holds inside each fold. The holdout is the largest up to ``holdout``
+    months that leaves twice as many training months and at least one forward fold; where none does, it is one
+    month and the folds are drawn by customer.
+
+    Args:
+        observations_mature: "YYYY-MM-DD" keys, or only "snapshot".
+        horizon_days, gap_days: the label window, in days.
+
+    Raises:
+        NotEnoughDataError: without any observation.
+    """
+    months = tuple(sorted(set(observations_mature)))
+    if not months:
+        raise NotEnoughDataError(
+            "No observation date has mature labels yet.",
+            mend="Wait until horizon, gap and delay have passed, or shorten the contract's horizon.",
+        )
+    if months == (SNAPSHOT,):
+        return Split(train=months, holdout=(), embargoed=(), folds=(), protocol="out_of_fold")
+    embargo = timedelta(days=horizon_days + gap_days)
+    shortest: Split | None = None
+    for size in range(min(holdout, len(months) - 1), 0, -1):
+        held = months[-size:]
+        train = _known_before(months[:-size], held[0], embargo)
+        forward = _forward_folds(train, embargo, folds)
+        between = tuple(t for t in months[:-size] if t not in train)
+        if forward and len(train) >= 2 * size:
+            return Split(train, held, between, forward, "temporal")
+        if size == 1 and train:
+            shortest = Split(train, held, between, forward, "temporal")
+    return shortest or Split(train=months, holdout=(), embargoed=(), folds=(), protocol="grouped")
+
+
+def stratified_groups(y: Array, groups: Array, folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """The fold (0 … folds - 1) of each row: a group is never divided, and groups with a positive are spread
+    evenly.
+
+    Groups are customers, or sets of equal rows in a snapshot. Depends on the seed and on the order of group
+    codes only.
+
+    Raises:
+        NotEnoughDataError: where there are fewer groups with, or without, a positive than folds.
+    """
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1]
+    count = int(codes.max()) + 1 if len(codes) else 0
+    positive = np.bincount(codes, weights=np.asarray(y) == 1, minlength=count) > 0
+    if min(int(positive.sum()), int((~positive).sum())) < folds:
+        raise NotEnoughDataError(
+            f"{int(positive.sum())} customers left and {int((~positive).sum())} stayed: too few for {folds} "
+            "folds.",
+            mend="Take more customers or more months.",
+        )
+    rng = np.random.default_rng(seed)
+    fold_of = np.empty(count, dtype=np.int64)
+    start = 0
+    for stratum in (positive, ~positive):
+        members = rng.permutation(np.flatnonzero(stratum))
+        fold_of[members] = (np.arange(len(members)) + start) % folds
+        start += len(members)
+    return fold_of[codes]
+
+
+def churners(y: Array, groups: Array) -> int:
+    """How many different customers left: overlapping label windows count one departure in several rows."""
+    return len(np.unique(np.asarray(groups)[np.asarray(y) == 1]))
+
+
+def evidence_tier(churners_seen: int) -> Tier:
+    """What the number of churners learned from allows.
+
+    "rules" below 50: no probabilities; "small" below 200: a shrunk logistic regression; "full" from 200 on.
+    Riley et al. (2020) give the order of magnitude: about ten events for each effective parameter.
+    """
+    if churners_seen < 50:
+        return "rules"
+    return "small" if churners_seen < 200 else "full"

@@ -1,0 +1,103 @@
+"""The one expression that makes a feature table: for every active customer at t, all features, as known at t.
+
+It is compiled once per contract; t is a column of the raw tables, so that the same SQL serves every month.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from churn_platform.features.available import Available
+from churn_platform.features.catalogue import VALUE_COLUMN
+from churn_platform.features.definitions import definitions_for
+from churn_platform.features.definitions.base import Definition, Rows
+from churn_platform.features.known import known_rows
+from churn_platform.features.population import population, population_columns
+
+# Tables that decide who is a customer; they are read even where no feature asks for them.
+POPULATION_TABLES = ("subscriptions", "accounts", "churn_events")
+
+
+def tables_needed(available: Available) -> tuple[str, ...]:
+    """The tables that the features of this contract read, in a fixed order."""
+    asked = {one.table for one in definitions_for(available) if one.table is not None}
+    return tuple(name for name in available.tables if name in asked or name in POPULATION_TABLES)
+
+
+@lru_cache(maxsize=8)
+def feature_sql(available: Available) -> str:
+    """The expression as DuckDB's SQL. Building it takes half a second, so it is kept."""
+    import ibis
+
+    return str(ibis.to_sql(feature_expression(available), dialect="duckdb"))
+
+
+def feature_expression(available: Available) -> Any:
+    """Ibis expression over unbound tables named like the contract's; columns as ``table_columns`` says."""
+    import ibis
+
+    definitions = definitions_for(available)
+    known = {
+        name: known_rows(
+            ibis.table(available.schema(name), name=name), table=name, revised=name in available.revised
+        )
+        for name in tables_needed(available)
+    }
+    people = population(known, available)
+    own = sorted(population_columns(available))
+    people = people.rename({f"population__{column}": column for column in own})
+    for table, rows in known.items():
+        aggregates = [one for one in definitions if one.table == table]
+        if aggregates:
+            people = _join(people, rows, aggregates)
+
+    row = people.mutate(**{column: people[f"population__{column}"] for column in own})
+    row = _derive(row, [one for one in definitions if one.table is None], set(row.columns))
+    features = [one.name for one in definitions if not one.hidden]
+    value = {} if VALUE_COLUMN in features else {VALUE_COLUMN: ibis.null("float64")}
+    return row.select(
+        customer_id=row.customer_id,
+        event_timestamp=row.population__t,
+        created_timestamp=row.population__t,
+        **value,
+        **{name: row[name] for name in features},
+    ).order_by("customer_id")
+
+
+def _join(people: Any, rows: Any, aggregates: Sequence[Definition]) -> Any:
+    """The customers with the aggregates of one table; who has no row gets the empty value of each."""
+    import ibis
+
+    for column in sorted({name for one in aggregates for name in one.newest}):
+        time = rows[column].notnull().ifelse(rows.event_time, ibis.null("timestamp(6)"))
+        rows = rows.mutate(**{f"{column}__newest": time.max().over(group_by="customer_id")})
+    grouped = Rows(rows)
+    summary = rows.group_by("customer_id").agg(
+        here__=rows.count(), **{one.name: one.build(grouped) for one in aggregates}
+    )
+    joined = people.left_join(summary, "customer_id").drop("customer_id_right")
+    filled = {
+        one.name: joined.here__.isnull().ifelse(one.empty, joined[one.name])
+        for one in aggregates
+        if one.empty is not None
+    }
+    return joined.mutate(**filled).drop("here__")
+
+
+def _derive(row: Any, definitions: Sequence[Definition], have: set[str]) -> Any:
+    """Add the functions of the customer's row, each after those it needs."""
+    waiting = list(definitions)
+    made: set[str] = set()
+    pending = {one.name for one in waiting}
+    while waiting:
+        ready = [
+            one
+            for one in waiting
+            if all(name in made or name not in pending or name == one.name for name in one.inputs)
+        ]
+        row = row.mutate(**{one.name: one.build(row) for one in ready})
+        made |= {one.name for one in ready}
+        waiting = [one for one in waiting if one not in ready]
+    return row

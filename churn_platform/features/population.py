@@ -1,0 +1,134 @@
+"""Who is a customer at t, and under which contract: one row per active customer, as known at t.
+
+A customer is active at t with a subscription that has started and is not known to have ended, unless a churn
+event known at t came after the start of it (who returns with a new subscription is active again). Without a
+table of subscriptions, every account that was created counts until its churn event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from churn_platform.features.available import Available
+from churn_platform.features.definitions.base import exact_sum
+
+# How far back the contract is compared with itself.
+CHANGE_DAYS = (90, 180)
+SUMMED = ("mrr", "seats")
+PRIMARY = ("plan", "billing_period", "discount")
+
+
+def population(known: Mapping[str, Any], available: Available) -> Any:
+    """Ibis table: customer_id, t, since, and (where the columns are there) the columns of the contract.
+
+    ``mrr`` and ``seats`` are sums over the active subscriptions, ``mrr_90d_ago`` … those of the same
+    subscriptions then; ``renews_at`` is the next renewal; plan, billing period and discount are the largest
+    subscription's.
+    """
+    people = (
+        _subscribed(known["subscriptions"], available)
+        if available.has("subscriptions")
+        else _accounts(known["accounts"])
+    )
+    if "churn_events" not in known:
+        return people.drop("current_first")
+    left = known["churn_events"].group_by("customer_id").agg(left_at=lambda row: row.event_time.max())
+    joined = people.left_join(left, "customer_id").drop("customer_id_right")
+    return joined.filter(joined.left_at.isnull() | (joined.left_at < joined.current_first)).drop(
+        "left_at", "current_first"
+    )
+
+
+def population_columns(available: Available) -> frozenset[str]:
+    """The columns of :func:`population` that a feature of the customer's row may use."""
+    columns = {"t", "since"}
+    if available.has("subscriptions"):
+        columns |= {"current_since"}
+        for column in SUMMED:
+            if available.has("subscriptions", column):
+                columns |= {column, *(f"{column}_{days}d_ago" for days in CHANGE_DAYS)}
+        columns |= {column for column in (*PRIMARY, "renews_at") if available.has("subscriptions", column)}
+    return frozenset(columns)
+
+
+def _accounts(accounts: Any) -> Any:
+    return accounts.group_by("customer_id").agg(
+        t=accounts.t.max(), since=accounts.event_time.min(), current_first=accounts.event_time.min()
+    )
+
+
+def _subscribed(rows: Any, available: Available) -> Any:
+    import ibis
+
+    def has(column: str) -> bool:
+        return available.has("subscriptions", column)
+
+    identity = "subscription_id" if has("subscription_id") else "customer_id"
+    rows = rows.mutate(subscription__=rows[identity])
+
+    # One version holds at a time: of two with the same start the one known last. Ties go on by what the
+    # versions say, and only then by row_id, which differs from home to home.
+    tie = [
+        ibis.desc("ingested_at"),
+        *(ibis.desc(column) for column in (*SUMMED, *PRIMARY, "renews_at") if has(column)),
+        ibis.asc("row_id"),
+    ]
+    rows = rows.mutate(
+        tie__=ibis.row_number().over(group_by=["customer_id", "subscription__", "event_time"], order_by=tie)
+    ).filter(lambda row: row.tie__ == 0)
+    rows = rows.mutate(
+        version__=ibis.row_number().over(
+            group_by=["customer_id", "subscription__"], order_by=[ibis.desc("event_time")]
+        )
+    )
+    now = rows.version__ == 0
+    current = [column for column in (*SUMMED, *PRIMARY, "renews_at") if has(column)]
+    steps: dict[str, Any] = {
+        "t": rows.t.max(),
+        "first_at": rows.event_time.min(),
+        "version_at": rows.event_time.max(),
+        **{column: rows[column].max(where=now) for column in current},
+    }
+    for column in SUMMED:
+        if has(column):
+            for days in CHANGE_DAYS:
+                then = (rows.event_time <= rows.t - ibis.interval(days=days)) & rows[column].notnull()
+                steps[f"{column}_{days}d_ago"] = rows[column].argmax(rows.event_time, where=then)
+    if has("ended_at"):
+        steps["ended_at"] = rows.ended_at.min()
+    subscriptions = rows.group_by(["customer_id", "subscription__"]).agg(**steps)
+
+    active = (
+        subscriptions.ended_at.isnull() | (subscriptions.ended_at > subscriptions.t)
+        if has("ended_at")
+        else ibis.literal(True)
+    )
+    subscriptions = subscriptions.mutate(active__=active)
+    size = [ibis.desc("mrr")] if has("mrr") else []
+    subscriptions = subscriptions.mutate(
+        rank__=ibis.row_number().over(
+            group_by=["customer_id", "active__"],
+            order_by=[*size, ibis.asc("first_at"), ibis.asc("subscription__")],
+        )
+    )
+    live = subscriptions.active__
+    largest = live & (subscriptions.rank__ == 0)
+    totals: dict[str, Any] = {
+        "t": subscriptions.t.max(),
+        "since": subscriptions.first_at.min(),
+        "current_first": subscriptions.first_at.min(where=live),
+        "current_since": subscriptions.version_at.max(where=live),
+        "alive__": live.cast("int64").max(),
+    }
+    for column in SUMMED:
+        if has(column):
+            for name in (column, *(f"{column}_{days}d_ago" for days in CHANGE_DAYS)):
+                totals[name] = exact_sum(subscriptions[name], live)
+    for column in PRIMARY:
+        if has(column):
+            totals[column] = subscriptions[column].max(where=largest)
+    if has("renews_at"):
+        totals["renews_at"] = subscriptions.renews_at.min(where=live)
+    people = subscriptions.group_by("customer_id").agg(**totals)
+    return people.filter(people.alive__ == 1).drop("alive__")

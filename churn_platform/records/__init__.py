@@ -1,0 +1,1 @@
+"""What outlives a process: home folder, artifacts, references, ids, schema versions, identity vault."""

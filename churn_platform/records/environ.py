@@ -1,0 +1,48 @@
+"""The environment variables that point the tools around us (Dagster, Feast, MLflow, BentoML) at one CHURN_HOME."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from churn_platform._environment import TELEMETRY_OFF, THREADS
+from churn_platform.records.files import write_atomic
+from churn_platform.records.home import Home
+from churn_platform.settings import CHECKOUT
+
+
+def tool_variables(home: Home) -> dict[str, str]:
+    """What ``churn env`` exports: the same for a shell, for ``churn demo`` and for the servers that it starts."""
+    dagster = home.dagster
+    return {
+        "CHURN_HOME": str(home.root),
+        "DAGSTER_HOME": str(dagster),
+        "DAGSTER_STORAGE_DIR": str(dagster / "storage"),
+        "DAGSTER_COMPUTE_LOG_DIR": str(home.logs / "dagster"),
+        "BENTOML_HOME": str(home.bentoml),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home.mlflow / 'mlflow.db'}",
+        "NUMBA_CACHE_DIR": str(home.tmp / "numba"),
+        **TELEMETRY_OFF,
+        **THREADS,
+    }
+
+
+def child_environment(home: Home) -> dict[str, str]:
+    """The whole environment for a server of ours: this process's, the variables above, and our interpreter first."""
+    return {**os.environ, **tool_variables(home), "PATH": path_with_tools()}
+
+
+def path_with_tools() -> str:
+    """``PATH`` with the folder of this interpreter's commands (dagster, feast, bentoml, churn) in front."""
+    tools = str(Path(sys.executable).parent)
+    present = os.environ.get("PATH", "").split(os.pathsep)
+    return os.pathsep.join([tools, *[part for part in present if part and part != tools]])
+
+
+def prepare_dagster_home(home: Home) -> None:
+    """Copy the checkout's dagster.yaml into ``$DAGSTER_HOME``: Dagster reads it from there and nowhere else."""
+    source = (CHECKOUT / "dagster.yaml").read_bytes()
+    target = home.dagster / "dagster.yaml"
+    if not target.is_file() or target.read_bytes() != source:
+        write_atomic(target, source)

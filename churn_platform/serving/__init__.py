@@ -1,0 +1,1 @@
+"""Answers over HTTP: score, explain and describe customers, whichever server carries it."""

@@ -1,0 +1,81 @@
+"""Frozen, typed settings, read from ``CHURN_*`` environment variables. Unsafe production settings refuse to start."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import AwareDatetime, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from churn_platform.errors import ConfigurationError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Settings of one process. Each field is read from ``CHURN_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="CHURN_", frozen=True, extra="forbid")
+
+    home: Path = Field(default=CHECKOUT / ".churn", description="The one folder that everything is written to.")
+    profile: Literal["embedded", "production"] = Field(
+        default="embedded", description="embedded needs no server; production needs PostgreSQL, Redis and S3."
+    )
+    problem: str = Field(
+        default="churn", pattern=r"^[a-z][a-z0-9_]{0,40}$", description="The name of the problem this home serves."
+    )
+    vault_key: SecretStr | None = Field(
+        default=None,
+        description="Base64 of 32 bytes: the key of the identity vault. Made in the vault's folder where not set.",
+    )
+    as_of: AwareDatetime | None = Field(
+        default=None,
+        description="The moment that counts as now, for simulated and historical data (ISO 8601 with an offset). "
+        "Unset: the wall clock.",
+    )
+    threads: int = Field(default=2, ge=1, description="Threads that DuckDB and the learners may use.")
+    service_workers: int = Field(
+        default=1, ge=1, description="Processes of the prediction service, at most one for each core."
+    )
+    memory_limit: str = Field(
+        default="2GB", pattern=r"^\d+(MB|GB)$", description="Memory that DuckDB may use before it spills to disk."
+    )
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        if self.profile == "production" and self.vault_key is None:
+            raise ValueError(
+                "vault_key: the production profile keeps its key outside CHURN_HOME; set CHURN_VAULT_KEY to base64 of "
+                "32 random bytes"
+            )
+        return self
+
+
+@cache
+def _load() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        variable = f"CHURN_{name.upper()}" if first["loc"] else "The settings"
+        raise ConfigurationError(
+            f"{variable}: {first['msg']}.", mend="See docs/reference/settings.md for what it takes.", field=name
+        ) from error
+
+
+def settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises:
+        ConfigurationError: for a value of the wrong form, or an unsafe production profile.
+    """
+    return _load()
+
+
+def reload() -> Settings:
+    """Forget what was read and read the environment again (tests, and the CLI after it has set a variable)."""
+    _load.cache_clear()
+    return _load()

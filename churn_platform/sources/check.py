@@ -1,0 +1,171 @@
+"""Run the rules of a contract over a source without storing anything: ``churn contract check``."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from churn_platform.errors import ContractError, SourceError
+from churn_platform.sources import duplicates, quarantine
+from churn_platform.sources.calendar import Calendar, calendar_of
+from churn_platform.sources.contract import Contract
+from churn_platform.sources.engine import engine
+from churn_platform.sources.faults import Fault, count_faults, examples
+from churn_platform.sources.infer import Decision, infer_contract
+from churn_platform.sources.label import check_label
+from churn_platform.sources.readers import RawTable, open_table, rejected_lines, scans_so_far
+from churn_platform.sources.staging import SALT, plan_table, stage
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One broken rule, or one reason why a table cannot be read at all.
+
+    Args:
+        fault: the rule, with rows and share; None where the table cannot be read.
+        examples: keys of failing rows as the company writes them: for the terminal, never to be stored.
+        message: what to tell people.
+        mend: what they can do.
+    """
+
+    table: str
+    fault: Fault | None
+    examples: tuple[str, ...]
+    message: str
+    mend: str = ""
+
+    @property
+    def stops(self) -> bool:
+        """Whether the door would refuse the table."""
+        return self.fault is None or self.fault.stops
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        fault = self.fault
+        return {
+            "table": self.table,
+            "column": fault.column if fault else None,
+            "rule": fault.rule if fault else "readable",
+            "effect": fault.effect if fault else "row",
+            "rows": fault.rows if fault else None,
+            "total": fault.total if fault else None,
+            "share": fault.share if fault else None,
+            "tolerance": fault.tolerance if fault else None,
+            "examples": list(self.examples),
+            "stops": self.stops,
+            "message": self.message,
+            "mend": self.mend,
+        }
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check has found.
+
+    Args:
+        contract: the contract that was checked.
+        decisions: how it came about, where it was inferred.
+        calendar: the time that the source covers; None where no table could be read.
+        rows: table → raw rows.
+        repeated: table → rows that repeat another exactly (the door drops them).
+        findings: every broken rule, worst first.
+    """
+
+    contract: Contract
+    decisions: tuple[Decision, ...]
+    calendar: Calendar | None
+    rows: dict[str, int]
+    repeated: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the door would let everything pass."""
+        return not any(finding.stops for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "ok": self.ok,
+            "shape": self.contract.shape,
+            "observations": list(self.calendar.observations) if self.calendar else [],
+            "rows": self.rows,
+            "repeated": self.repeated,
+            "findings": [finding.to_json() for finding in self.findings],
+        }
+
+
+def check(
+    contract: Contract | None,
+    source: Path,
+    *,
+    label: str | None = None,
+    positive: str | None = None,
+    id: str | None = None,
+) -> CheckReport:
+    """Check a source against its contract; without one, against what inference proposes.
+
+    Args:
+        label, positive, id: help for inference, where there is no contract.
+
+    Raises:
+        SourceMissingError: no such source.
+        ContractError: inference finds several candidates, or none.
+    """
+    decisions: tuple[Decision, ...] = ()
+    if contract is None:
+        inference = infer_contract(source, label=label, positive=positive, id=id)
+        contract, decisions = inference.contract, inference.decisions
+    findings: list[Finding] = []
+    rows: dict[str, int] = {}
+    repeated: dict[str, int] = {}
+    calendar: Calendar | None = None
+    with engine() as connection:
+        connection.execute(f"SET VARIABLE {SALT} = ?", [secrets.token_hex(32)])
+        raws: dict[str, RawTable] = {}
+        for name in contract.tables:
+            try:
+                raws[name] = open_table(connection, contract, name, source)
+            except SourceError as error:
+                findings.append(Finding(name, None, (), error.message, error.mend))
+        try:
+            calendar = calendar_of(connection, contract, raws)
+        except SourceError as error:
+            findings.append(Finding("calendar", None, (), error.message, error.mend))
+        for name, raw in raws.items():
+            try:
+                found, rows[name], repeated[name] = _check_table(connection, contract, raw, calendar)
+                findings += found
+            except ContractError as error:
+                findings.append(Finding(name, None, (), error.message, error.mend))
+    findings.sort(key=lambda f: (not f.stops, -(f.fault.share if f.fault else 2.0), f.table))
+    return CheckReport(contract, decisions, calendar, rows, repeated, tuple(findings))
+
+
+def _check_table(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, raw: RawTable, calendar: Calendar | None
+) -> tuple[list[Finding], int, int]:
+    as_of = calendar.as_of if calendar and contract.shape == "relational" else None
+    plan = plan_table(contract, raw, as_of)
+    mark = scans_so_far(connection)
+    stage(connection, plan, "checked", None)
+    faults, total = count_faults(connection, plan, "checked", lost=rejected_lines(connection, mark))
+    if contract.shape == "snapshot":
+        check_label(connection, contract, "checked")
+    quarantine.hold(connection, plan, "checked")
+    doubled = duplicates.resolve(connection, plan, "checked")
+    if doubled.conflicting:
+        faults.append(Fault.unique(plan, doubled.conflicting, total))
+    findings = []
+    for fault in faults:
+        if fault.rows:
+            keys = examples(connection, plan, fault)
+            mend = f"Mend the data, or the rule or the tolerance of tables.{fault.table} in the contract."
+            findings.append(Finding(fault.table, fault, keys, fault.describe(keys), mend))
+    connection.execute("DROP TABLE checked")
+    return findings, total, doubled.dropped

@@ -1,0 +1,40 @@
+"""A flat file's label must tell two kinds of customers apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from churn_platform.errors import ContractError
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from churn_platform.sources.contract import Contract
+
+
+def check_label(connection: duckdb.DuckDBPyConnection, contract: Contract, staged: str) -> None:
+    """See that the staged table has the positive value and another.
+
+    Raises:
+        ContractError: it has not; the message lists the values that there are.
+    """
+    found = connection.execute(
+        f"SELECT label, count(*) FROM {staged} WHERE label IS NOT NULL GROUP BY label ORDER BY 2 DESC, 1 "
+        f"LIMIT 20"
+    ).fetchall()
+    values = [value for value, _ in found]
+    label = contract.label
+    listed = ", ".join(repr(value) for value in values) or "no value at all"
+    if label.positive not in values:
+        raise ContractError(
+            f"label.positive: column {label.column!r} never has the value {label.positive!r}; it has "
+            f"{listed}.",
+            mend="Give the value that means 'has left' (--positive, or label.positive in quotes).",
+            field="label.positive",
+        )
+    if len(values) < 2:
+        raise ContractError(
+            f"label.column: every row of {label.column!r} has the value {listed}: there is nothing to learn.",
+            mend="Name the column that tells who left from who stayed (--label, or label.column).",
+            field="label.column",
+        )

@@ -1,0 +1,146 @@
+"""Where a problem's raw tables stand and under which contract: kept in the home, read by the assets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from churn_platform.errors import SourceMissingError
+from churn_platform.records.files import write_atomic
+from churn_platform.records.home import Home
+from churn_platform.sources.calendar import Calendar
+from churn_platform.sources.contract import Contract, load_contract
+
+
+@dataclass(frozen=True)
+class SourceLocation:
+    """The raw tables of one problem.
+
+    Args:
+        path: the folder or file that the contract's paths are relative to.
+        contract: what the tables mean.
+        contract_text: the contract as written; its digest is a part of every fingerprint.
+        facts: the folder of contract.yaml and source.json in the home.
+        truth: the simulator's ground truth, for the oracle only; never read by features.
+        as_of: what counts as now for simulated and historical data (aware); None is the wall clock.
+    """
+
+    path: Path
+    contract: Contract
+    contract_text: str
+    facts: Path
+    truth: Path | None = None
+    as_of: datetime | None = None
+
+    @property
+    def calendar(self) -> Calendar | None:
+        """What was found of the tables' times, where it still holds: reading them anew costs a pass over each."""
+        kept = self.facts / "calendar.json"
+        if not kept.is_file():
+            return None
+        facts = json.loads(kept.read_text())
+        if facts["fingerprints"] != self.fingerprints():
+            return None
+        found = facts["calendar"]
+        first = found["first_event"]
+        return Calendar(
+            first_event=datetime.fromisoformat(first) if first else None,
+            as_of=datetime.fromisoformat(found["as_of"]),
+            observations=tuple(found["observations"]),
+        )
+
+    def keep_calendar(self, calendar: Calendar) -> None:
+        """Keep it beside the contract, for as long as the tables' files stay as they are."""
+        first = calendar.first_event
+        found = {
+            "first_event": first.isoformat() if first else None,
+            "as_of": calendar.as_of.isoformat(),
+            "observations": list(calendar.observations),
+        }
+        facts = {"schema": "calendar/1", "fingerprints": self.fingerprints(), "calendar": found}
+        write_atomic(self.facts / "calendar.json", json.dumps(facts).encode())
+
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each table."""
+        return {table: self.fingerprint(table) for table in self.contract.tables}
+
+    def fingerprint(self, table: str) -> str:
+        """Digest of the contract and of the table's files (path, size, time of change): cheap, and changes with them.
+
+        Content is identified later, by the digest of the admitted table; this only says whether to look again.
+        """
+        spec = self.contract.tables[table]
+        root = self.path if self.path.is_dir() else self.path.parent
+        target = root / spec.path
+        if target.is_dir():
+            files = sorted(f for f in target.rglob("*") if f.is_file())
+        elif target.exists():
+            files = [target]
+        else:
+            files = sorted(root.glob(spec.path))
+        facts = [(f.relative_to(root).as_posix(), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+        text = json.dumps([self.contract_text, facts])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def folder(home: Home, problem: str) -> Path:
+    """``<home>/sources/<problem>``."""
+    return home.sources / problem
+
+
+def save_location(
+    home: Home, problem: str, path: Path, contract_text: str, *, as_of: datetime | None = None
+) -> None:
+    """Remember where the tables stand, and their present. The contract is copied, the tables are not."""
+    root = folder(home, problem)
+    root.mkdir(parents=True, exist_ok=True)
+    write_atomic(root / "contract.yaml", contract_text.encode())
+    relative = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path.resolve())
+    facts = {
+        "schema": "source_location/1",
+        "path": relative,
+        "as_of": as_of.isoformat() if as_of is not None else None,
+    }
+    write_atomic(root / "source.json", json.dumps(facts).encode())
+
+
+def find_location(home: Home, problem: str) -> SourceLocation | None:
+    """The remembered place, or None where no source has been given to this home."""
+    root = folder(home, problem)
+    pointer = root / "source.json"
+    if not pointer.is_file():
+        return None
+    kept = json.loads(pointer.read_text())
+    path = root / str(kept["path"])
+    truth, as_of = path / "truth", kept.get("as_of")
+    return SourceLocation(
+        path=path,
+        contract=load_contract(root / "contract.yaml"),
+        contract_text=(root / "contract.yaml").read_text(encoding="utf-8"),
+        facts=root,
+        truth=truth if truth.is_dir() else None,
+        as_of=datetime.fromisoformat(as_of) if as_of else None,
+    )
+
+
+def load_location(home: Home, problem: str) -> SourceLocation:
+    """The remembered place.
+
+    Raises:
+        SourceMissingError: where none has been given, or its path is gone.
+    """
+    found = find_location(home, problem)
+    if found is None:
+        raise SourceMissingError(
+            f"No source tables are known for the problem {problem!r} in this home.",
+            mend="Run `churn demo`, or `churn demo --source PATH` for tables of your own.",
+        )
+    if not found.path.exists():
+        raise SourceMissingError(
+            f"The source {found.path} is not there any more.",
+            mend="Bring it back, or run `churn demo --source PATH` with its new place.",
+        )
+    return found

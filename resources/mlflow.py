@@ -1,0 +1,88 @@
+"""MLflow as a Dagster resource: one run for each training, found again by its model's digest; the registry's alias.
+
+dagster-mlflow's own resource leaves ad-hoc runs open and knows no registry, so the domain's registry is used instead.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from churn_platform.records.home import Home
+from churn_platform.records.store import ContentStore
+from churn_platform.settings import settings
+
+if TYPE_CHECKING:
+    from churn_platform.champion.registry import ModelRegistry, RegisteredModel
+    from churn_platform.training.challenger import Challenger
+
+
+class MlflowResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Records trainings and promotions in the registry below CHURN_HOME."""
+
+    def log_training(self, context: dg.AssetExecutionContext, home: Home, objects: ContentStore, made: Challenger) -> str:
+        """Record a training with its package; returns the id of its MLflow run."""
+        with _exported(home, objects, made.package) as package:
+            return self._registry(home).log_training(
+                made.digest,
+                params=made.params,
+                metrics={"train_rows": made.split["train_rows"], "train_churners": made.split["train_churners"]},
+                tags={**_tags(context), "tier": made.tier, "protocol": made.protocol, "training_spec": made.training},
+                package=package,
+            )
+
+    def log_evaluation(self, home: Home, model: str, found: Mapping[str, Any]) -> None:
+        """Add an evaluation's figures to the run of the model that was judged."""
+        figures = {name: value for name, value in found.items() if isinstance(value, int | float)}
+        floors = {name: value for name, value in found["floors"].items() if value is not None}
+        self._registry(home).log_training(model, params={}, metrics={**figures, "floor": floors}, tags={})
+
+    def promote(
+        self,
+        context: dg.AssetExecutionContext,
+        home: Home,
+        challenger: Mapping[str, Any],
+        digests: Mapping[str, str],
+    ) -> RegisteredModel:
+        """Register the challenger (the same model is the same version) and point the alias at it.
+
+        Args:
+            challenger: its reference: ``model`` and ``mlflow_run``.
+            digests: what led to it (evaluation, gate, training set), as tags of the version.
+        """
+        registry = self._registry(home)
+        version = registry.register(challenger["mlflow_run"], challenger["model"], {**_tags(context), **digests})
+        registry.set_champion(version.version)
+        return version
+
+    def champion_version(self, home: Home) -> str | None:
+        """The version that the alias points at now."""
+        found = self._registry(home).current_champion()
+        return found.version if found is not None else None
+
+    def _registry(self, home: Home) -> ModelRegistry:
+        from churn_platform.champion.registry import ModelRegistry
+
+        return ModelRegistry(home, settings().problem)
+
+
+def _tags(context: dg.AssetExecutionContext) -> dict[str, str]:
+    """How an MLflow run or version names the Dagster run that made it."""
+    return {
+        "dagster.run_id": context.run.run_id,
+        "dagster.asset_key": "/".join(context.asset_key.path),
+        "dagster.run_url": f"/runs/{context.run.run_id}",
+    }
+
+
+@contextmanager
+def _exported(home: Home, objects: ContentStore, package: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=home.tmp) as folder:
+        target = Path(folder) / "package"
+        objects.export_tree(package, target)
+        yield target

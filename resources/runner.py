@@ -1,0 +1,195 @@
+"""The one module through which the commands talk to Dagster: what is stale, and one run that makes it."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from churn_platform.errors import ChurnError, ConfigurationError
+from churn_platform.records.home import Home
+from churn_platform.records.provenance import Node, Plan, digest_of, make_plan
+from churn_platform.records.refs import Refs
+from churn_platform.sources.location import SourceLocation
+from resources import progress
+from resources.lineage import asset_name
+
+OBSERVATIONS = "observations"
+JOB = "everything"
+LOCATION = "churn"
+
+
+class RunFailedError(ChurnError):
+    """A step of the run failed; the message is that of its cause."""
+
+    code, title = "run-failed", "A step of the run failed"
+
+
+@dataclass
+class RunOutcome:
+    """What a run has made. ``seconds`` by asset."""
+
+    run_id: str | None = None
+    materialized: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@contextmanager
+def instance() -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance below CHURN_HOME (``DAGSTER_HOME`` must be set: see records.environ)."""
+    if "DAGSTER_HOME" not in os.environ:
+        raise RuntimeError("enter the home before Dagster is used: churn_platform.cli.environment.enter_home()")
+    with dg.DagsterInstance.get() as found:
+        yield found
+
+
+def definitions() -> dg.Definitions:
+    """The Definitions for the source that the home holds now."""
+    from churn_platform.definitions import build_defs
+
+    return build_defs()
+
+
+def training_config(home: Home, *, budget: str | None, seed: int | None) -> dict[str, dict[str, Any]]:
+    """Configuration by asset: what was asked for, else what the home's challenger was made with, else defaults."""
+    from assets.training import ChallengerConfig
+
+    before = (Refs(home.refs).find("challenger") or {}).get("config") or {}
+    values = {**ChallengerConfig().model_dump(), **before}
+    values |= {k: v for k, v in {"budget": budget, "seed": seed}.items() if v is not None}
+    try:
+        return {"challenger": ChallengerConfig(**values).model_dump()}
+    except ValueError as error:
+        raise ConfigurationError(
+            f"--budget {budget!r} is not known.", mend="Give quick, standard or full.", field="budget"
+        ) from error
+
+
+def config_digests(config: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The digests by which the plan and the assets recognise a configuration."""
+    return {f"config:{asset}": digest_of(dict(values)) for asset, values in config.items()}
+
+
+def add_observations(found: dg.DagsterInstance, observations: Sequence[str]) -> list[str]:
+    """Make the observation months known as partitions; returns those that are new."""
+    present = set(found.get_dynamic_partitions(OBSERVATIONS))
+    new = [key for key in observations if key not in present]
+    if new:
+        found.add_dynamic_partitions(OBSERVATIONS, new)
+    return new
+
+
+def nodes(
+    defs: dg.Definitions, observations: Sequence[str], location: SourceLocation, config: Mapping[str, str]
+) -> list[Node]:
+    """The asset graph as the plan needs it, in topological order."""
+    graph = defs.resolve_asset_graph()
+    result = []
+    for key in graph.toposorted_asset_keys:
+        node = graph.get(key)
+        if not node.is_materializable:
+            continue
+        name = asset_name(key)
+        external = {k: v for k, v in config.items() if k == f"config:{name}"}
+        if name.startswith("sources/"):
+            table = name.removeprefix("sources/")
+            external[f"source:{table}"] = location.fingerprint(table)
+        result.append(
+            Node(
+                asset=name,
+                code_version=node.code_version or "0",
+                partitions=tuple(observations) if node.partitions_def is not None else (),
+                parents=tuple(asset_name(parent) for parent in node.parent_keys),
+                external=external,
+            )
+        )
+    return result
+
+
+def plan(
+    home: Home,
+    defs: dg.Definitions,
+    observations: Sequence[str],
+    location: SourceLocation,
+    config: Mapping[str, str],
+) -> Plan:
+    """What is missing or stale in this home."""
+    return make_plan(nodes(defs, observations, location, config), Refs(home.refs))
+
+
+def run(
+    found: dg.DagsterInstance,
+    defs: dg.Definitions,
+    work: Plan,
+    *,
+    op_config: Mapping[str, Mapping[str, Any]] | None = None,
+    listener: progress.Listener | None = None,
+) -> RunOutcome:
+    """Make what the plan says in one in-process run of the job ``everything``, in the instance given.
+
+    Raises:
+        ChurnError: the error of the step that failed, as it was raised.
+        RunFailedError: where a step failed in another way.
+    """
+    outcome = RunOutcome()
+    if not work.assets:
+        return outcome
+    started: dict[str, float] = {}
+    open_assets: set[str] = set()
+
+    def hear(event: progress.Event, asset: str, text: str, share: float | None) -> None:
+        if event == "begin":
+            started[asset] = time.perf_counter()
+            open_assets.add(asset)
+        if event in ("end", "fail"):
+            open_assets.discard(asset)
+        if event == "end":
+            outcome.seconds[asset] = round(time.perf_counter() - started[asset], 3)
+            outcome.materialized.append(asset)
+        if listener is not None:
+            listener(event, asset, text, share)
+
+    tags = {".dagster/repository": f"__repository__@{LOCATION}"}
+    if work.partition_range is not None:
+        first, last = work.partition_range
+        tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    ops = {name: {"config": dict(values)} for name, values in (op_config or {}).items() if name in work.assets}
+    with progress.listen(hear), warnings.catch_warnings():
+        # Dagster calls its own beta parameters; what it warns of is nothing that the reader could mend.
+        warnings.simplefilter("ignore", category=dg.BetaWarning)
+        result = defs.resolve_job_def(JOB).execute_in_process(
+            instance=found,
+            asset_selection=[dg.AssetKey(name.split("/")) for name in work.assets],
+            tags=tags,
+            run_config={"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+    outcome.run_id = result.run_id
+    if not result.success:
+        for asset in sorted(open_assets):
+            hear("fail", asset, "", None)
+        raise _cause(result)
+    return outcome
+
+
+def _cause(result: dg.ExecuteInProcessResult) -> ChurnError:
+    """The first failed step's error. Ours keeps its own words; another one is named with its step."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            text = error.message.strip() if error is not None else "no message"
+            name, _, words = text.partition(": ")
+            ours = name.rsplit(".", 1)[-1].endswith("Error") and name.startswith("churn_platform.")
+            return RunFailedError(
+                f"The asset {event.step_key} failed: {words if ours else text}.".replace("..", "."),
+                mend="" if ours else f"The whole trace is in the Dagster UI, run {result.run_id}.",
+            )
+    return RunFailedError("The run failed before its first step.", mend=f"See run {result.run_id} in the UI.")

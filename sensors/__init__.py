@@ -1,0 +1,1 @@
+"""Jobs now; schedules, automation and sensors come with the loop that carries new months by itself."""
