@@ -19,8 +19,8 @@ from resources.store import StoreResource
     group_name="serving",
     kinds={"bentoml"},
     owners=["team:ml"],
-    description="A BentoML service around the champion: code, native model and digest manifest, no pickle. Its version is "
-    "the digest of what is in it.",
+    description="A BentoML service around the champion: code, native model, digest manifest, no pickle. Its version "
+    "is the digest of what is in it.",
     code_version=code_digest("."),
     deps=["champion"],
     check_specs=[dg.AssetCheckSpec("model_is_the_champion", asset="champion_bento")],
@@ -44,13 +44,19 @@ def champion_bento(
     group_name="serving",
     kinds={"parquet"},
     owners=["team:customer-success"],
-    description="Every active customer of the newest month: probability, reasons, contributions, expected loss; whom to "
-    "call first stands first. Pseudonyms only.",
+    description="Every active customer of the newest month: probability, reasons, contributions, expected loss; whom "
+    "to call first stands first. Pseudonyms only.",
     code_version=version_of("serving/batch.py", "champion"),
-    deps=["champion", dg.AssetDep("customer_features", partition_mapping=NEWEST)],
+    deps=[
+        "champion",
+        dg.AssetDep("customer_features", partition_mapping=NEWEST),
+        dg.AssetDep("churn_labels", partition_mapping=NEWEST),
+    ],
     check_specs=[
         dg.AssetCheckSpec("contributions_add_up", asset="scores_current"),
-        dg.AssetCheckSpec("everyone_is_scored", asset="scores_current"),
+        dg.AssetCheckSpec(
+            "everyone_is_scored", asset="scores_current", description="All but those known to have left."
+        ),
     ],
 )
 def scores_current(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
@@ -62,6 +68,7 @@ def scores_current(context: dg.AssetExecutionContext, lineage: LineageResource, 
     step, objects = lineage.step(context), store.objects
     ref = step.read("champion")
     month, features = step.read_newest("customer_features")
+    _, labels = step.read_newest("churn_labels")
     with tempfile.TemporaryDirectory(dir=store.home.tmp) as folder:
         package = Path(folder) / "package"
         objects.export_tree(ref["package"], package)
@@ -72,6 +79,7 @@ def scores_current(context: dg.AssetExecutionContext, lineage: LineageResource, 
             month,
             version=str(ref["version"]),
             store=objects,
+            labels=labels["digest"],
             threads=settings().threads,
             progress=step.progress,
         )
@@ -92,6 +100,10 @@ def scores_current(context: dg.AssetExecutionContext, lineage: LineageResource, 
         },
         checks=[
             check("contributions_add_up", made.worst_additivity < 1e-9, {"worst": made.worst_additivity}),
-            check("everyone_is_scored", made.rows == features["rows"], {"scored": made.rows}),
+            check(
+                "everyone_is_scored",
+                made.rows == features["rows"] - made.gone,
+                {"scored": made.rows, "active": features["rows"], "known_to_have_left": made.gone},
+            ),
         ],
     )

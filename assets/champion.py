@@ -38,9 +38,7 @@ def champion(
     gate, challenger, judged = step.read("gate"), step.read("challenger"), step.read("evaluation")
     present = store.refs.find("champion")
     if gate["passed"]:
-        made = mlflow.promote(
-            context, home, challenger, {"evaluation": judged["digest"], "gate": gate["digest"]}
-        )
+        made = mlflow.promote(context, home, challenger, {"evaluation": judged["digest"], "gate": gate["digest"]})
         facts = {
             "name": made.name,
             "version": made.version,
@@ -68,5 +66,11 @@ def champion(
             "mlflow/model_version": facts["version"],
             "mlflow/run_id": facts["mlflow_run"],
         },
-        checks=[check("alias_agrees", alias == facts["version"], {"alias": alias or "none", "champion": facts["version"]})],
+        checks=[
+            check(
+                "alias_agrees",
+                alias == facts["version"],
+                {"alias": alias or "none", "champion": facts["version"]},
+            )
+        ],
     )

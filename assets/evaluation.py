@@ -1,7 +1,7 @@
 """How good the challenger is on months it has not seen, and whether that is good enough."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -15,8 +15,8 @@ from resources.store import StoreResource
     group_name="evaluation",
     kinds={"python"},
     owners=["team:ml"],
-    description="Discrimination with its interval, calibration, lift and profit on the temporal holdout, beside logistic "
-    "regression and the recency rule; for simulated data beside the oracle.",
+    description="Discrimination with its interval, calibration, lift and profit on the temporal holdout, beside "
+    "logistic regression and the recency rule; for simulated data beside the oracle.",
     code_version=version_of("evaluation"),
     deps=["challenger", "training_set"],
     check_specs=[
@@ -32,6 +32,7 @@ def evaluation(
     from churn_platform.evaluation.oracle import state_oracle_auc
     from churn_platform.evaluation.predictions import Predictions
     from churn_platform.evaluation.report import evaluate
+    from churn_platform.evaluation.splits import Protocol
     from churn_platform.monitoring.evaluation_page import markdown
     from churn_platform.training.challenger import Challenger
     from churn_platform.training.dataset import TrainingSet
@@ -47,7 +48,7 @@ def evaluation(
         rival = champion_margins(present["package"], present["model"], predictions, rows, objects)
     found = evaluate(
         predictions,
-        protocol=judged.protocol,
+        protocol=cast(Protocol, judged.protocol),
         tier=judged.tier,
         tuned_on=judged.tuned_on,
         champion_margin=rival,
@@ -68,7 +69,12 @@ def evaluation(
             "report": dg.MetadataValue.md(markdown(found)),
         },
         checks=[
-            check("beats_floors", all(found["auc"] >= floor - 0.01 for floor in floors.values()), floors, warn=True),
+            check(
+                "beats_floors",
+                all(found["auc"] >= floor - 0.01 for floor in floors.values()),
+                floors,
+                warn=True,
+            ),
             check(
                 "calibrated",
                 0.7 <= found["calibration_slope"] <= 1.4,

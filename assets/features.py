@@ -1,7 +1,7 @@
 """Features at each observation month, labels as they mature, and the newest features in the online store."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -72,11 +72,16 @@ def customer_features(tables: Sequence[str]) -> dg.AssetsDefinition:
             per_partition={month: {"customers": table.rows} for month, table in made.items()},
             checks=[
                 check("one_row_per_customer", quality.unique, {"customers": quality.rows, "month": max(made)}),
-                check("known_values", not quality.empty, {"empty": ", ".join(quality.empty) or "none"}, warn=True),
+                check(
+                    "known_values",
+                    not quality.empty,
+                    {"empty": ", ".join(quality.empty) or "none"},
+                    warn=True,
+                ),
             ],
         )
 
-    return _features
+    return cast(dg.AssetsDefinition, _features)
 
 
 def churn_labels(tables: Sequence[str]) -> dg.AssetsDefinition:
@@ -111,16 +116,21 @@ def churn_labels(tables: Sequence[str]) -> dg.AssetsDefinition:
                 newest, ref = step.read_newest(f"sources/{table}", into=month)
                 known[table] = TableVersion.from_json(objects.read_json(ref["digest"]))
         made = label_months(
-            store.contract, known, step.partitions, as_of=instant(newest), populations=populations, store=objects
+            store.contract,
+            known,
+            step.partitions,
+            as_of=instant(newest),
+            populations=populations,
+            store=objects,
         )
-        for month, table in made.items():
+        for month, labelled in made.items():
             step.write(
-                table.digest,
+                labelled.digest,
                 into=month,
-                rows=table.rows,
-                positives=table.positives,
-                censored=table.censored,
-                mature=table.mature,
+                rows=labelled.rows,
+                positives=labelled.positives,
+                censored=labelled.censored,
+                mature=labelled.mature,
             )
         mature = [table for table in made.values() if table.mature]
         positives = sum(table.positives for table in mature)
@@ -139,7 +149,7 @@ def churn_labels(tables: Sequence[str]) -> dg.AssetsDefinition:
             ],
         )
 
-    return _labels
+    return cast(dg.AssetsDefinition, _labels)
 
 
 @dg.asset(
@@ -160,6 +170,11 @@ def online_features(
     made = feast.publish(store, month, ref["digest"], step.progress)
     step.write(made.digest, rows=made.customers, month=month, service=made.service, views=list(made.views))
     yield from step.result(
-        metadata={"month": month, "customers": made.customers, "service": made.service, "views": ", ".join(made.views)},
+        metadata={
+            "month": month,
+            "customers": made.customers,
+            "service": made.service,
+            "views": ", ".join(made.views),
+        },
         checks=[check("online_equals_offline", made.equal, {"compared": made.compared, "different": made.different})],
     )

@@ -14,8 +14,8 @@ from resources.store import StoreResource
     group_name="monitoring",
     kinds={"evidently"},
     owners=["team:ml"],
-    description="PSI of every feature against the months that the challenger learned from; for the newest month of a run "
-    "also Evidently's page, on samples.",
+    description="PSI of every feature against the months that the challenger learned from; for the newest month of a "
+    "run also Evidently's page, on samples.",
     code_version=version_of("monitoring"),
     deps=[dg.AssetDep("customer_features", partition_mapping=SAME), "challenger"],
     check_specs=[dg.AssetCheckSpec("population_is_stable", asset="drift_report")],
@@ -65,26 +65,36 @@ def drift_report(context: dg.AssetExecutionContext, lineage: LineageResource, st
     group_name="monitoring",
     kinds={"python"},
     owners=["team:customer-success"],
-    description="Churn of customers and of revenue by month, revenue at risk, expected departures, the head of the list.",
+    description="Churn of customers and of revenue by month, revenue at risk, expected departures, head of the list.",
     code_version=version_of("monitoring"),
     deps=[
         "scores_current",
+        "challenger",
         dg.AssetDep("customer_features", partition_mapping=EVERY),
         dg.AssetDep("churn_labels", partition_mapping=EVERY),
     ],
 )
 def business_report(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
     """Put the months and today's scores into one page."""
+    from churn_platform.evaluation.predictions import Predictions
     from churn_platform.monitoring import business_page
     from churn_platform.monitoring.business import business_report as report_of
+    from churn_platform.monitoring.business import held_out
     from churn_platform.records.files import write_atomic
+    from churn_platform.training.challenger import Challenger
 
     step, objects, contract = lineage.step(context), store.objects, store.contract
     scores = objects.path(step.read("scores_current")["digest"])
     features = {month: objects.path(ref["digest"]) for month, ref in step.read_all("customer_features").items()}
     labels = {month: objects.path(ref["digest"]) for month, ref in step.read_all("churn_labels").items()}
+    judged = Challenger.from_json(objects.read_json(step.read("challenger")["digest"]))
     report = report_of(
-        scores, features, labels, horizon_days=contract.label.horizon_days, currency=contract.currency
+        scores,
+        features,
+        labels,
+        horizon_days=contract.label.horizon_days,
+        currency=contract.currency,
+        predictions=held_out(Predictions.read(objects, judged.predictions)),
     )
     page = business_page.markdown(report)
     path = store.home.reports / "business" / "report.md"

@@ -1,7 +1,7 @@
 """The company's tables after the door: cleaned, pseudonymised, versioned by what was known at each month."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -24,7 +24,7 @@ DESCRIPTIONS = {
 
 
 def source_asset(table: str) -> dg.AssetsDefinition:
-    """The asset of one table: partition t is the table version known at t; its data version is that version's digest."""
+    """The asset of one table: partition t is the version known at t, and its data version that version's digest."""
     key = dg.AssetKey(["sources", table])
 
     @dg.asset(
@@ -69,13 +69,17 @@ def source_asset(table: str) -> dg.AssetsDefinition:
                 check(
                     "row_rules",
                     held == 0,
-                    {"quarantined": held, "rows": rows, "rules": dg.MetadataValue.json(admitted.faults.get(table, {}))},
+                    {
+                        "quarantined": held,
+                        "rows": rows,
+                        "rules": dg.MetadataValue.json(admitted.faults.get(table, {})),
+                    },
                     warn=True,
                 )
             ],
         )
 
-    return _table
+    return cast(dg.AssetsDefinition, _table)
 
 
 def expectations(tables: Sequence[str]) -> dg.AssetsDefinition:
@@ -92,7 +96,9 @@ def expectations(tables: Sequence[str]) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(dg.AssetKey(["sources", table]), partition_mapping=NEWEST) for table in tables],
         check_specs=[dg.AssetCheckSpec("samples_hold", asset="expectations")],
     )
-    def _expectations(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
+    def _expectations(
+        context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource
+    ) -> Iterator[Any]:
         from churn_platform.sources.expectations import FOLDER, expect
         from churn_platform.sources.tables import TableVersion
 

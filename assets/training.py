@@ -59,8 +59,8 @@ def training_set(context: dg.AssetExecutionContext, lineage: LineageResource, st
     group_name="training",
     kinds={"lightgbm", "optuna", "mlflow"},
     owners=["team:ml"],
-    description="A LightGBM model tuned by a short search on forward folds and calibrated out of fold, packaged as text "
-    "files with a digest manifest. Predictions on held-out rows beside it.",
+    description="A LightGBM model tuned by a short search on forward folds and calibrated out of fold, packaged as "
+    "text files with a digest manifest. Predictions on held-out rows beside it.",
     code_version=version_of("training", "evaluation/splits.py"),
     deps=["training_set"],
     check_specs=[dg.AssetCheckSpec("package_verifies", asset="challenger")],

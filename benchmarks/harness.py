@@ -67,9 +67,7 @@ class Figure:
         return json.dumps(asdict(self))
 
     def to_text(self) -> str:
-        mark = {True: "holds", False: "falls short", None: "not judged" if self.goal else "no goal"}[
-            self.held
-        ]
+        mark = {True: "holds", False: "falls short", None: "not judged" if self.goal else "no goal"}[self.held]
         peers = "".join(f", {name} {value:.4g}" for name, value in self.against.items())
         ratio = f", ratio {self.ratio:.3g}" if self.ratio is not None else ""
         goal = f" (goal {self.goal}: {mark})" if self.goal else ""

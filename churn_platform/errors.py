@@ -181,8 +181,3 @@ class InvalidRequestError(RequestError):
 
 class NotReadyError(RequestError):
     code, title, status = "not-ready", "Not ready", 503
-
-
-__all__ = sorted(
-    name for name, kind in globals().items() if isinstance(kind, type) and issubclass(kind, ChurnError)
-)

@@ -24,7 +24,9 @@ class Settings(BaseSettings):
         default="embedded", description="embedded needs no server; production needs PostgreSQL, Redis and S3."
     )
     problem: str = Field(
-        default="churn", pattern=r"^[a-z][a-z0-9_]{0,40}$", description="The name of the problem this home serves."
+        default="churn",
+        pattern=r"^[a-z][a-z0-9_]{0,40}$",
+        description="The name of the problem this home serves.",
     )
     vault_key: SecretStr | None = Field(
         default=None,
@@ -40,7 +42,9 @@ class Settings(BaseSettings):
         default=1, ge=1, description="Processes of the prediction service, at most one for each core."
     )
     memory_limit: str = Field(
-        default="2GB", pattern=r"^\d+(MB|GB)$", description="Memory that DuckDB may use before it spills to disk."
+        default="2GB",
+        pattern=r"^\d+(MB|GB)$",
+        description="Memory that DuckDB may use before it spills to disk.",
     )
 
     @model_validator(mode="after")
@@ -62,7 +66,9 @@ def _load() -> Settings:
         name = ".".join(str(part) for part in first["loc"]) or "settings"
         variable = f"CHURN_{name.upper()}" if first["loc"] else "The settings"
         raise ConfigurationError(
-            f"{variable}: {first['msg']}.", mend="See docs/reference/settings.md for what it takes.", field=name
+            f"{variable}: {first['msg']}.",
+            mend="See docs/reference/settings.md for what it takes.",
+            field=name,
         ) from error
 
 

@@ -137,7 +137,10 @@ class Step:
 
     def _shown(self, into: str | None) -> dict[str, Any]:
         record = self._written[into]
-        shown: dict[str, Any] = {"digest": record["digest"], "inputs": dg.MetadataValue.json(record["inputs"])}
+        shown: dict[str, Any] = {
+            "digest": record["digest"],
+            "inputs": dg.MetadataValue.json(record["inputs"]),
+        }
         if isinstance(record.get("rows"), int):
             shown["dagster/row_count"] = record["rows"]
         return shown

@@ -25,14 +25,24 @@ if TYPE_CHECKING:
 class MlflowResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Records trainings and promotions in the registry below CHURN_HOME."""
 
-    def log_training(self, context: dg.AssetExecutionContext, home: Home, objects: ContentStore, made: Challenger) -> str:
+    def log_training(
+        self, context: dg.AssetExecutionContext, home: Home, objects: ContentStore, made: Challenger
+    ) -> str:
         """Record a training with its package; returns the id of its MLflow run."""
         with _exported(home, objects, made.package) as package:
             return self._registry(home).log_training(
                 made.digest,
                 params=made.params,
-                metrics={"train_rows": made.split["train_rows"], "train_churners": made.split["train_churners"]},
-                tags={**_tags(context), "tier": made.tier, "protocol": made.protocol, "training_spec": made.training},
+                metrics={
+                    "train_rows": made.split["train_rows"],
+                    "train_churners": made.split["train_churners"],
+                },
+                tags={
+                    **_tags(context),
+                    "tier": made.tier,
+                    "protocol": made.protocol,
+                    "training_spec": made.training,
+                },
                 package=package,
             )
 

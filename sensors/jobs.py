@@ -9,7 +9,9 @@ import dagster as dg
 
 def all_jobs() -> list[Any]:
     """``everything`` makes all assets for a range of observation months; the other two are parts of it."""
-    features = dg.AssetSelection.groups("sources", "features", "monitoring") | dg.AssetSelection.assets("scores_current")
+    features = dg.AssetSelection.groups("sources", "features", "monitoring") | dg.AssetSelection.assets(
+        "scores_current"
+    )
     return [
         dg.define_asset_job(
             "everything",

@@ -108,9 +108,7 @@ def test_every_command_and_option_is_documented() -> None:
             continue  # a group by itself does nothing
         assert path in documented, f"docs/reference/cli.md has no section for `churn {path}`"
         lacking = [
-            o
-            for o in options_of(command)
-            if f"`{o}" not in documented[path] and f" {o}" not in documented[path]
+            o for o in options_of(command) if f"`{o}" not in documented[path] and f" {o}" not in documented[path]
         ]
         assert not lacking, f"docs/reference/cli.md does not say what `churn {path}` does with {lacking}"
 
@@ -144,9 +142,7 @@ def test_commands_shown_in_the_pages_exist(page: Path) -> None:
                 pytest.fail(f"{page.name} shows `{call.strip()}`, which is no command")
             allowed = options_of(known[path]) | {"--help"}
             unknown = {w.split("=")[0] for w in words if w.startswith("--")} - allowed
-            assert not unknown, (
-                f"{page.name} shows `{call.strip()}`, but {sorted(unknown)} is no option of it"
-            )
+            assert not unknown, f"{page.name} shows `{call.strip()}`, but {sorted(unknown)} is no option of it"
         for target in re.findall(r"(?:^|\s)make ([a-z]+)", line):
             assert target in targets, f"{page.name} shows `make {target}`, which is no target"
 

@@ -78,9 +78,7 @@ def tracked() -> list[str]:
 def test_the_fixed_packages_are_pinned_direct_dependencies(project: dict[str, Any]) -> None:
     pins = {canonicalize_name(r.name): r for r in map(Requirement, project["project"]["dependencies"])}
     assert [name for name in FIXED if name not in pins] == []
-    assert [
-        str(r) for n, r in pins.items() if n in FIXED and not re.fullmatch(r"==[\d.]+", str(r.specifier))
-    ] == []
+    assert [str(r) for n, r in pins.items() if n in FIXED and not re.fullmatch(r"==[\d.]+", str(r.specifier))] == []
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -106,9 +104,7 @@ def satisfied(wanted: list[Requirement], name: str) -> list[str]:
     return [
         str(r)
         for r in wanted
-        if not any(
-            r.specifier.contains(v, prereleases=True) for v in versions.get(canonicalize_name(r.name), [])
-        )
+        if not any(r.specifier.contains(v, prereleases=True) for v in versions.get(canonicalize_name(r.name), []))
     ]
 
 
@@ -163,9 +159,7 @@ def test_ci_runs_what_the_readme_names_for_tests() -> None:
     assert script.index("make lint") < script.index("make types") < script.index("\nmake test\n")
     assert "make test" in (CHECKOUT / "README.md").read_text()
     assert (CHECKOUT / ".ci" / "run").stat().st_mode & 0o111
-    done = subprocess.run(
-        ["bash", "-n", CHECKOUT / ".ci" / "run"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["bash", "-n", CHECKOUT / ".ci" / "run"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -75,9 +75,7 @@ class BuiltBento:
     reused: bool
 
 
-def build_bento(
-    package_dir: Path, metadata: Mapping[str, Any], *, home: Home, root: Path = CHECKOUT
-) -> BuiltBento:
+def build_bento(package_dir: Path, metadata: Mapping[str, Any], *, home: Home, root: Path = CHECKOUT) -> BuiltBento:
     """Build a bento, or find the identical one that is there already.
 
     Args:
@@ -172,9 +170,7 @@ def _verify(path: Path, files: Mapping[str, str], version: str) -> None:
             )
 
 
-def _write_build_files(
-    staging: Path, facts: Mapping[str, Any], digest: str, metadata: Mapping[str, Any]
-) -> None:
+def _write_build_files(staging: Path, facts: Mapping[str, Any], digest: str, metadata: Mapping[str, Any]) -> None:
     import yaml
 
     manifest = {**facts, "digest": digest, "metadata": dict(metadata)}
@@ -226,6 +222,4 @@ def _run_build(staging: Path, version: str, home: Home) -> None:
         ) from error
     if done.returncode != 0 or f"{NAME}:{version}" not in done.stdout:
         tail = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
-        raise PackageError(
-            f"BentoML could not build the bento: {tail}", mend="Mend what it names, and build again."
-        )
+        raise PackageError(f"BentoML could not build the bento: {tail}", mend="Mend what it names, and build again.")

@@ -99,9 +99,7 @@ def decide(
         tier: of the candidate's evidence.
     """
     if tier == "rules":
-        check = Check(
-            "evidence", None, None, "failed", "below 50 churners there are no probabilities to serve"
-        )
+        check = Check("evidence", None, None, "failed", "below 50 churners there are no probabilities to serve")
         return GateDecision("reject", (check,))
     margins = MARGINS[tier]
     checks = (
@@ -163,8 +161,7 @@ def _not_suspicious(candidate: Mapping[str, Any]) -> Check:
         auc,
         SUSPICIOUS_AUC,
         "passed" if fine else "failed",
-        f"AUC {auc:.3f}"
-        + ("" if fine else ": look for a column that is written after the customer has left"),
+        f"AUC {auc:.3f}" + ("" if fine else ": look for a column that is written after the customer has left"),
     )
 
 
@@ -175,9 +172,7 @@ def _beats_recency(candidate: Mapping[str, Any]) -> Check:
         return Check(name, None, 0.0, "skipped", "there is no recency rule for this data")
     difference, low, high = (float(against[key]) for key in ("difference", "low", "high"))
     outcome: Outcome = "passed" if low > 0.0 else "failed" if high <= 0.0 else "inconclusive"
-    return Check(
-        name, difference, 0.0, outcome, f"AUC {_signed(difference, low, high)} against the recency rule"
-    )
+    return Check(name, difference, 0.0, outcome, f"AUC {_signed(difference, low, high)} against the recency rule")
 
 
 def _not_worse_than_logistic(candidate: Mapping[str, Any], margins: Margins, tier: Tier) -> Check:
@@ -224,15 +219,11 @@ def _not_worse(name: str, against: Mapping[str, Any], margin: float, rival: str)
     )
 
 
-def _within(
-    candidate: Mapping[str, Any], field: str, allowed: tuple[float, float], text: str, name: str
-) -> Check:
+def _within(candidate: Mapping[str, Any], field: str, allowed: tuple[float, float], text: str, name: str) -> Check:
     """Passed inside the range; failed where the whole interval lies outside; else inconclusive."""
     value, low, high = (candidate.get(key) for key in (field, f"{field}_low", f"{field}_high"))
     if value is None:
-        return Check(
-            name, None, allowed, "failed", f"{field} could not be computed: the predictions do not vary"
-        )
+        return Check(name, None, allowed, "failed", f"{field} could not be computed: the predictions do not vary")
     inside = allowed[0] <= value <= allowed[1]
     outside = low is not None and high is not None and (high < allowed[0] or low > allowed[1])
     outcome: Outcome = "passed" if inside else "failed" if outside else "inconclusive"

@@ -100,9 +100,7 @@ class ChampionModel:
         """
         encoded = self.encoder.transform(data)
         margin = self.margins(encoded, threads=threads)
-        contributions = (
-            self.contributions(encoded, threads=threads) if explain else np.empty((0, len(self.features)))
-        )
+        contributions = self.contributions(encoded, threads=threads) if explain else np.empty((0, len(self.features)))
         return Scored(
             probability=sigmoid(margin),
             margin=margin,

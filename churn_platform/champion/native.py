@@ -1,7 +1,7 @@
 """LightGBM's C library by ctypes: load a model from text, margins and TreeSHAP, and nothing else.
 
-The ``lightgbm`` Python package imports scikit-learn and pandas where they are installed: seconds and 150 MB
-that a replica which only predicts does not need. The C API is LightGBM's stable, documented interface
+The ``lightgbm`` Python package imports scikit-learn and pandas where they are installed, which a replica that
+only predicts does not need. The C API is LightGBM's stable, documented interface
 (c_api.h).
 """
 

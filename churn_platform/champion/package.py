@@ -169,14 +169,10 @@ def _parse(digest: str, contents: Mapping[str, bytes]) -> tuple[ChampionModel, M
 
 def _self_test(model: ChampionModel, reference: Mapping[str, Any]) -> None:
     """The model must give on this machine what it gave where it was trained, and explain it fully."""
-    rows = np.array(
-        [[np.nan if v is None else v for v in row] for row in reference["rows"]], dtype=np.float64
-    )
+    rows = np.array([[np.nan if v is None else v for v in row] for row in reference["rows"]], dtype=np.float64)
     expected = np.array(reference["margins"], dtype=np.float64)
     if not len(expected) or rows.shape != (len(expected), len(model.features)):
-        raise PackageError(
-            f"{REFERENCE} has no rows of {len(model.features)} features.", mend=_MEND, field=REFERENCE
-        )
+        raise PackageError(f"{REFERENCE} has no rows of {len(model.features)} features.", mend=_MEND, field=REFERENCE)
     margins = model.margins(rows)
     explained = model.base_value + model.contributions(rows).sum(axis=1)
     for what, off in (

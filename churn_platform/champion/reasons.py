@@ -67,9 +67,7 @@ def top_reasons(
     ]
 
 
-def sentence(
-    feature: Feature, value: Any, contribution: float, profile: Mapping[str, Any], currency: str = ""
-) -> str:
+def sentence(feature: Feature, value: Any, contribution: float, profile: Mapping[str, Any], currency: str = "") -> str:
     """For example "Logins in the last 30 days: 3, typically 41: raises the risk"."""
     label = feature.label[:1].upper() + feature.label[1:]
     effect = "raises the risk" if contribution > 0 else "lowers the risk"

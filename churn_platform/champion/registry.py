@@ -98,9 +98,7 @@ class ModelRegistry:
         texts = {KEY_TAG: key, **{name: str(value) for name, value in tags.items()}}
         if package is not None:
             texts[DIGEST_TAG] = package_digest(package)
-        run_id = (
-            self.find_run(key) or self._client.create_run(self._experiment, tags={KEY_TAG: key}).info.run_id
-        )
+        run_id = self.find_run(key) or self._client.create_run(self._experiment, tags={KEY_TAG: key}).info.run_id
         moment = int(clock.wall().timestamp() * 1000)
         numbers = [
             Metric(name, float(value), moment, 0)
@@ -112,9 +110,7 @@ class ModelRegistry:
         try:
             for start in range(0, max(len(settings), len(labels), len(numbers)), _BATCH):
                 part = slice(start, start + _BATCH)
-                self._client.log_batch(
-                    run_id, metrics=numbers[part], params=settings[part], tags=labels[part]
-                )
+                self._client.log_batch(run_id, metrics=numbers[part], params=settings[part], tags=labels[part])
         except MlflowException as error:
             raise ChampionError(
                 f"The training {key[:12]} is recorded with other parameters: {str(error).splitlines()[0]}.",
@@ -220,7 +216,7 @@ def _prepare_database(folder: Path) -> None:
     migrations.
 
     MLflow builds its tables by some seventy migrations, each of which waits for the disk: 2 to 11 s. Without
-    the waiting it is under 2 s, and since the file gets its name only when it is whole, nothing is risked.
+    the waiting it is about 2 s, and since the file gets its name only when it is whole, nothing is risked.
     """
     database = folder / "mlflow.db"
     if database.exists():

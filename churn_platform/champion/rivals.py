@@ -9,8 +9,8 @@ import numpy as np
 
 from churn_platform.champion.package import load_package
 from churn_platform.evaluation.predictions import Predictions
-from churn_platform.training.encode import Floats
 from churn_platform.training.dataset import TrainingSet
+from churn_platform.training.encode import Floats
 
 if TYPE_CHECKING:
     from churn_platform.records.store import ContentStore

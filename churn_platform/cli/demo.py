@@ -11,6 +11,7 @@ import typer
 from churn_platform.cli.demo_source import SourceRequest
 
 if TYPE_CHECKING:
+    from churn_platform.records.provenance import Plan
     from churn_platform.sources.calendar import Calendar
     from churn_platform.sources.location import SourceLocation
     from resources.runner import RunOutcome
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 def demo(
     source: Annotated[Path | None, typer.Option("--source", help="A flat file or a folder of your tables.")] = None,
     contract: Annotated[
-        Path | None, typer.Option("--contract", help="What the tables mean; default: contract.yaml there, or inferred.")
+        Path | None,
+        typer.Option("--contract", help="What the tables mean; default: contract.yaml there, or inferred."),
     ] = None,
     label: Annotated[str | None, typer.Option("--label", help="Flat file: the column that says who has left.")] = None,
     positive: Annotated[
@@ -37,9 +39,12 @@ def demo(
     ] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="A drift of the simulation; default none.")] = None,
     budget: Annotated[
-        str | None, typer.Option("--budget", help="quick, standard or full search; default: the home's, else quick.")
+        str | None,
+        typer.Option("--budget", help="quick, standard or full search; default: the home's, else quick."),
     ] = None,
-    service_port: Annotated[int, typer.Option("--service-port", help="Port of the service; 0 takes a free one.")] = 3000,
+    service_port: Annotated[
+        int, typer.Option("--service-port", help="Port of the service; 0 takes a free one.")
+    ] = 3000,
     dagster_port: Annotated[
         int, typer.Option("--dagster-port", help="Port of the Dagster UI; 0 takes a free one.")
     ] = 3001,
@@ -61,7 +66,12 @@ class _Demo:
     """The steps of one demo. Kept as an object because each step needs what the ones before it found."""
 
     def __init__(
-        self, request: SourceRequest, budget: str | None, seed: int | None, ports: tuple[int, int], started: float
+        self,
+        request: SourceRequest,
+        budget: str | None,
+        seed: int | None,
+        ports: tuple[int, int],
+        started: float,
     ) -> None:
         from churn_platform.cli.environment import enter_home
         from churn_platform.cli.output import Stages
@@ -75,6 +85,9 @@ class _Demo:
         self.ports, self.started = ports, started
         self.stages = Stages()
         self.calendar: Calendar
+        self.defs: Any
+        self.config: dict[str, dict[str, Any]]
+        self.work: Plan
         self.location: SourceLocation
 
     def run(self, *, stay: bool, as_json: bool) -> None:
@@ -86,6 +99,7 @@ class _Demo:
         claim_port(self.ports[0], "--service-port")  # said before the work, not after it
         with Supervisor(self.home.logs, self.home.run) as supervisor:
             self._source()
+            self._plan()
             # The UI loads the asset graph of the source, so it starts after that is known and beside all the rest.
             ui, ui_url = start_dagster(supervisor, self.home, self.ports[1])
             outcome = self._materialize()
@@ -131,19 +145,27 @@ class _Demo:
             if known is None:
                 self.location.keep_calendar(self.calendar)
 
-    def _materialize(self) -> RunOutcome:
-        """Bring every asset up to date in one in-process run."""
+    def _plan(self) -> None:
+        """Load the asset graph, open the instance, and find what is missing or stale."""
         with self.stages.stage("definitions", "Load Dagster and the asset graph") as stage:
             from resources import runner
 
-            defs = runner.definitions()
-            config = runner.training_config(self.home, budget=self.budget, seed=self.seed)
+            self.defs = runner.definitions()
+            self.config = runner.training_config(self.home, budget=self.budget, seed=self.seed)
             months = self.calendar.observations
-            work = runner.plan(self.home, defs, months, self.location, runner.config_digests(config))
-            stage.note(f"{len(months)} observation date{'s' * (len(months) > 1)}, {len(work.assets)} assets to make")
+            # The instance is made here, before the UI starts: two processes that make it at once break its tables.
+            with runner.instance() as found:
+                runner.add_observations(found, months)
+            self.work = runner.plan(self.home, self.defs, months, self.location, runner.config_digests(self.config))
+            count = len(self.work.assets)
+            stage.note(f"{len(months)} observation date{'s' * (len(months) > 1)}, {count} assets to make")
+
+    def _materialize(self) -> RunOutcome:
+        """Bring every asset up to date in one in-process run."""
+        from resources import runner
+
         with runner.instance() as found:
-            runner.add_observations(found, months)
-            return runner.run(found, defs, work, op_config=config, listener=_AssetLines(self.stages))
+            return runner.run(found, self.defs, self.work, op_config=self.config, listener=_AssetLines(self.stages))
 
     def _predict(self, url: str) -> tuple[str, list[dict[str, Any]]]:
         """A key for this demo, and its sample predictions over HTTP."""

@@ -51,9 +51,7 @@ def summarize(
 _LONG = {"calibration", "by_month", "roc", "lift", "predictions", "oracle_auc"}
 
 
-def print_report(
-    home: Home, answer: dict[str, Any], predictions: list[dict[str, Any]], key: str | None
-) -> None:
+def print_report(home: Home, answer: dict[str, Any], predictions: list[dict[str, Any]], key: str | None) -> None:
     """The closing screen: how good, for whom, why, and where to look. ``key`` is shown where the service stays up."""
     _print_evaluation(answer)
     _print_ranked(home)
@@ -71,16 +69,25 @@ def _print_evaluation(answer: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row("AUC", f"[bold]{e['auc']:.3f}[/]  (95 %: {e['auc_low']:.3f} to {e['auc_high']:.3f})")
     floors = e["floors"]
-    table.add_row("  beside", f"logistic regression {_three(floors['logistic_regression'])}, "
-                              f"recency rule {_three(floors['recency_rule'])}, "
-                              f"state oracle {_three(answer['oracle_auc'])}")
-    table.add_row("Calibration", f"slope {e['calibration_slope']:.2f}, ECE {e['ece']:.4f}, Brier {e['brier']:.4f}, "
-                                 f"log loss {e['log_loss']:.4f}")
-    table.add_row("Lift", f"{e['lift_at_10']:.1f}× in the first tenth; "
-                          f"precision at capacity {e['precision_at_capacity']:.1%}")
+    table.add_row(
+        "  beside",
+        f"logistic regression {_three(floors['logistic_regression'])}, "
+        f"recency rule {_three(floors['recency_rule'])}, "
+        f"state oracle {_three(answer['oracle_auc'])}",
+    )
+    table.add_row(
+        "Calibration",
+        f"slope {e['calibration_slope']:.2f}, ECE {e['ece']:.4f}, Brier {e['brier']:.4f}, log loss {e['log_loss']:.4f}",
+    )
+    table.add_row(
+        "Lift",
+        f"{e['lift_at_10']:.1f}× in the first tenth; precision at capacity {e['precision_at_capacity']:.1%}",
+    )
     if answer["revenue_at_risk"] is not None:
-        table.add_row("Revenue at risk", f"{answer['revenue_at_risk']:,.0f} over the horizon, "
-                                         f"{answer['online_customers']:,} customers scored")
+        table.add_row(
+            "Revenue at risk",
+            f"{answer['revenue_at_risk']:,.0f} over the horizon, {answer['online_customers']:,} customers scored",
+        )
     out.print(table)
 
 
@@ -96,12 +103,28 @@ def _print_ranked(home: Home, count: int = 8) -> None:
     rows = pq.read_table(ContentStore(home.store).path(ref["digest"]), columns=columns).sort_by("rank")
     top = rows.slice(0, count).to_pylist()
     names = IdentityVault.open(home).reveal([row["customer_id"] for row in top])
-    table = Table("#", "customer", "probability", "band", "MRR", "expected loss", "first reason", box=None,
-                  title="Whom to call first", title_justify="left", title_style="bold", pad_edge=False)
-    for row, name in zip(top, names, strict=True):
+    table = Table(
+        box=None,
+        title="Whom to call first",
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    for name in ("#", "probability", "MRR", "expected loss"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("customer", "band"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("first reason", no_wrap=True, overflow="ellipsis")
+    for row, customer in zip(top, names, strict=True):
         table.add_row(
-            str(row["rank"]), str(name), f"{row['probability']:.1%}", row["risk_band"], _money(row["mrr"]),
-            _money(row["expected_loss"]), escape(row["reasons"][0]) if row["reasons"] else "-",
+            str(row["rank"]),
+            f"{row['probability']:.1%}",
+            _money(row["mrr"]),
+            _money(row["expected_loss"]),
+            str(customer),
+            row["risk_band"],
+            escape(row["reasons"][0]) if row["reasons"] else "-",
         )
     out.print()
     out.print(table)
@@ -139,6 +162,7 @@ def _print_places(home: Home, answer: dict[str, Any], predictions: list[dict[str
     out.print(
         f"  Try          curl -s {urls['service']}/v1/predict -H 'Authorization: Bearer {key}' "
         f"-H 'Content-Type: application/json' -d '{{\"customer_id\": \"{predictions[0]['customer_id']}\"}}'",
-        soft_wrap=True, markup=False,
+        soft_wrap=True,
+        markup=False,
     )
     out.print("\nCtrl-C stops everything.")

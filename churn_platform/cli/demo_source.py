@@ -12,7 +12,13 @@ from churn_platform import clock
 from churn_platform.cli.output import Stage
 from churn_platform.errors import ConfigurationError, SourceMissingError
 from churn_platform.records.home import Home
-from churn_platform.sources.location import SourceLocation, find_location, folder, load_location, save_location
+from churn_platform.sources.location import (
+    SourceLocation,
+    find_location,
+    folder,
+    load_location,
+    save_location,
+)
 
 LIVE_DAYS = 35
 
@@ -154,4 +160,3 @@ def _other_source(home: Home, present: SourceLocation) -> ConfigurationError:
 
 def _short(home: Home, path: Path) -> str:
     return path.relative_to(home.root).as_posix() if path.is_relative_to(home.root) else str(path)
-

@@ -26,7 +26,9 @@ class Finding:
     mend: str = ""
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False) -> None:
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
     """Look at the machine and the home; exit code 1 where something must be mended.
 
     Example: `churn doctor`
@@ -48,15 +50,23 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="One JSON object, f
 def _python() -> Finding:
     found = sys.version_info
     return Finding(
-        "Python", found[:2] == (3, 11), f"{found.major}.{found.minor}.{found.micro}", "" if found[:2] == (3, 11)
-        else "This platform is tested with 3.11 only: make the environment with it (`make setup`)."
+        "Python",
+        found[:2] == (3, 11),
+        f"{found.major}.{found.minor}.{found.micro}",
+        ""
+        if found[:2] == (3, 11)
+        else "This platform is tested with 3.11 only: make the environment with it (`make setup`).",
     )
 
 
 def _openmp() -> Finding:
     there = sys.platform != "linux" or ctypes.util.find_library("gomp") is not None
-    return Finding("libgomp", there, "found" if there else "missing: LightGBM and XGBoost need it.",
-                   "" if there else "apt-get install libgomp1 (Debian, Ubuntu) or dnf install libgomp (Fedora).")
+    return Finding(
+        "libgomp",
+        there,
+        "found" if there else "missing: LightGBM and XGBoost need it.",
+        "" if there else "apt-get install libgomp1 (Debian, Ubuntu) or dnf install libgomp (Fedora).",
+    )
 
 
 def _home() -> Finding:
@@ -75,8 +85,12 @@ def _space() -> Finding:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free / 2**30
-    return Finding("disk", free >= NEEDED_GIB, f"{free:.1f} GiB free",
-                   "" if free >= NEEDED_GIB else f"At least {NEEDED_GIB:.0f} GiB are needed: free some space.")
+    return Finding(
+        "disk",
+        free >= NEEDED_GIB,
+        f"{free:.1f} GiB free",
+        "" if free >= NEEDED_GIB else f"At least {NEEDED_GIB:.0f} GiB are needed: free some space.",
+    )
 
 
 def _source() -> Finding:

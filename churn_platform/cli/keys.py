@@ -61,8 +61,9 @@ def list_keys(json: Json = False) -> None:
     table = Table("key", "name", "role", "created", "expires", "revoked", box=None)
     for record in records:
         plain = _plain(record)
-        table.add_row(*[str(plain[k] or "-") for k in ("key_id", "name", "role", "created_at", "expires_at",
-                                                        "revoked_at")])
+        table.add_row(
+            *[str(plain[k] or "-") for k in ("key_id", "name", "role", "created_at", "expires_at", "revoked_at")]
+        )
     out.print(table)
 
 
@@ -90,8 +91,9 @@ def _plain(record: object) -> dict[str, object]:
     """A key's record with its times as ISO 8601 text."""
     names = ("key_id", "name", "role", "created_at", "expires_at", "revoked_at")
     values = {name: getattr(record, name) for name in names}
-    return {k: v.isoformat() if hasattr(v, "isoformat") else (str(v) if v is not None else None)
-            for k, v in values.items()}
+    return {
+        k: v.isoformat() if hasattr(v, "isoformat") else (str(v) if v is not None else None) for k, v in values.items()
+    }
 
 
 def _role(name: str) -> Role:

@@ -48,8 +48,11 @@ def _home(value: Path | None) -> None:
 def root(
     home: Annotated[
         Path | None,
-        typer.Option("--home", help="The folder that everything is written to; default $CHURN_HOME, else .churn.",
-                     callback=_home),
+        typer.Option(
+            "--home",
+            help="The folder that everything is written to; default $CHURN_HOME, else .churn.",
+            callback=_home,
+        ),
     ] = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
 ) -> None:

@@ -14,8 +14,10 @@ from rich.markup import escape
 
 from churn_platform.errors import ChurnError, DataFaultError
 
+# A file or pipe has no width of its own; 80 columns would break every table.
+_PLAIN_WIDTH = 150
 err = Console(stderr=True, highlight=False)
-out = Console(highlight=False)
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
 
 
 def print_json(value: Any) -> None:
@@ -87,4 +89,3 @@ class Stage:
             mark = "[red]failed[/]" if failed else "[green]done[/]"
             note = f"  [dim]{escape(self._note)}[/]" if self._note else ""
             err.print(f"  {mark} {self._title:<44} {seconds:6.1f} s{note}", soft_wrap=True)
-

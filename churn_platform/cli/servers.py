@@ -37,7 +37,8 @@ def start_service(supervisor: Supervisor, home: Home, port: int, *, option: str 
     ref = Refs(home.refs).find("champion_bento")
     if ref is None:
         raise ArtifactMissingError(
-            "This home has no champion to serve yet.", mend="Run `churn demo --exit` first, or materialize champion_bento."
+            "This home has no champion to serve yet.",
+            mend="Run `churn demo --exit` first, or materialize champion_bento.",
         )
     port = claim_port(port, option)
     argv, environment = service_command(home, str(ref["tag"]), port)

@@ -18,8 +18,10 @@ def new(
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same tables.")] = 7,
     preset: Annotated[
         str,
-        typer.Option("--preset", help="none, price_shock, price_creep, mix_shift, concept_shift, missing_feed "
-                                      "or region_bias."),
+        typer.Option(
+            "--preset",
+            help="none, price_shock, price_creep, mix_shift, concept_shift, missing_feed or region_bias.",
+        ),
     ] = "none",
     difficulty: Annotated[
         str, typer.Option("--difficulty", help="default (oracle AUC .89), medium (.80) or hard (.72).")
@@ -30,7 +32,8 @@ def new(
 
     Example: `churn simulate new ./acme --customers 5000 --months 18 --preset price_shock`
     """
-    from churn_platform.cli.output import Stages, out as console, print_json
+    from churn_platform.cli.output import Stages, print_json
+    from churn_platform.cli.output import out as console
     from churn_platform.errors import ConfigurationError
     from churn_platform.sources.simulator.simulate import simulate
     from churn_platform.sources.simulator.spec import SimulationSpec

@@ -2,8 +2,8 @@
 
 DeLong, DeLong and Clarke-Pearson (1988), with the sums taken by customer as in Obuchowski (1997): a customer
 stands in several months of a holdout, those rows are not independent, and a plain DeLong interval would be
-too narrow. Where each customer has one row the two are the same. Chosen over a cluster bootstrap: as exact,
-needs no seed, 200 times quicker.
+too narrow. Where each customer has one row the two are the same. Chosen over a bootstrap by
+customer: it agrees with one (tested), and needs neither a seed nor resampling.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ def _clustered_variance(y: Array, deviation: Floats, groups: Array | None) -> fl
     """Variance of a mean difference of placements whose rows are correlated inside ``groups``."""
     positives, negatives = both_classes(y)
     positive = np.asarray(y) == 1
-    codes = (
-        np.arange(len(deviation)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    )
+    codes = np.arange(len(deviation)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     count = int(codes.max()) + 1
     of_positives = np.bincount(codes, weights=np.where(positive, deviation, 0.0), minlength=count)
     of_negatives = np.bincount(codes, weights=np.where(positive, 0.0, deviation), minlength=count)

@@ -84,8 +84,7 @@ def evaluate(
         "loss_captured_at_capacity": loss_captured(y, loss, p, predictions.mrr, capacity),
         "expected_loss": float(loss.sum()),
         "floors": {
-            name: metrics.auc(y, predictions.floors[name]) if name in predictions.floors else None
-            for name in FLOORS
+            name: metrics.auc(y, predictions.floors[name]) if name in predictions.floors else None for name in FLOORS
         },
         "champion_auc": metrics.auc(y, rivals[CHAMPION]) if CHAMPION in rivals else None,
         "against": {name: _against(y, predictions.margin, score, groups) for name, score in rivals.items()},

@@ -125,8 +125,7 @@ def stratified_groups(y: Array, groups: Array, folds: int, seed: int) -> npt.NDA
     positive = np.bincount(codes, weights=np.asarray(y) == 1, minlength=count) > 0
     if min(int(positive.sum()), int((~positive).sum())) < folds:
         raise NotEnoughDataError(
-            f"{int(positive.sum())} customers left and {int((~positive).sum())} stayed: too few for {folds} "
-            "folds.",
+            f"{int(positive.sum())} customers left and {int((~positive).sum())} stayed: too few for {folds} folds.",
             mend="Take more customers or more months.",
         )
     rng = np.random.default_rng(seed)

@@ -87,9 +87,7 @@ def _relational(
                     observation=observation,
                     digest=write_table(conform(rows, features), store),
                     rows=rows.num_rows,
-                    versions_used={
-                        table: store.put_json(version.to_json()) for table, version in month.items()
-                    },
+                    versions_used={table: store.put_json(version.to_json()) for table, version in month.items()},
                 ),
             )
 
@@ -105,9 +103,7 @@ def raw_view(available: Available, version: TableVersion, store: ContentStore) -
         # an event inside the reach may have been known before it happened, by as much as the door allows
         oldest = moment - timedelta(days=REACH_DAYS[version.table] + available.lead_days[version.table])
         parts = tuple(part for part in parts if instant(part.known_by) > oldest)
-    types = {
-        name: DUCKDB_TYPES[kind] for name, kind in available.schema(version.table).items() if name != "t"
-    }
+    types = {name: DUCKDB_TYPES[kind] for name, kind in available.schema(version.table).items() if name != "t"}
     paths = [str(store.path(part.digest)) for part in parts if part.rows]
     columns = ", ".join(
         f"{_read(name, kind) if paths else f'NULL::{kind}'} AS {quote(name)}" for name, kind in types.items()

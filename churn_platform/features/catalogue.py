@@ -54,9 +54,7 @@ def catalogue_for(contract: Contract) -> tuple[Feature, ...]:
 
     if contract.shape == "snapshot":
         return snapshot_catalogue(contract)
-    return tuple(
-        definition.feature for definition in definitions_for(Available.of(contract)) if not definition.hidden
-    )
+    return tuple(definition.feature for definition in definitions_for(Available.of(contract)) if not definition.hidden)
 
 
 def families(features: Iterable[Feature]) -> dict[str, tuple[Feature, ...]]:

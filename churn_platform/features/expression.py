@@ -40,9 +40,7 @@ def feature_expression(available: Available) -> Any:
 
     definitions = definitions_for(available)
     known = {
-        name: known_rows(
-            ibis.table(available.schema(name), name=name), table=name, revised=name in available.revised
-        )
+        name: known_rows(ibis.table(available.schema(name), name=name), table=name, revised=name in available.revised)
         for name in tables_needed(available)
     }
     people = population(known, available)

@@ -140,9 +140,7 @@ def materialize(home: Home, observation: str) -> int:
     return int(pq.read_metadata(files[observation]).num_rows)
 
 
-def historical(
-    home: Home, entity_rows: Sequence[Mapping[str, Any]], *, problem: str | None = None
-) -> pd.DataFrame:
+def historical(home: Home, entity_rows: Sequence[Mapping[str, Any]], *, problem: str | None = None) -> pd.DataFrame:
     """The features as of given instants, through Feast's point-in-time join.
 
     Args:

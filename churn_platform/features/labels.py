@@ -104,9 +104,7 @@ def label_months(
                 )
             _bind(duck, "people", [str(store.path(populations[observation]))])
             ready = mature(contract, observation, as_of)
-            outcomes = (
-                _snapshot_outcomes(contract) if snapshot else _window_outcomes(contract, observation, ready)
-            )
+            outcomes = _snapshot_outcomes(contract) if snapshot else _window_outcomes(contract, observation, ready)
             rows = duck.execute(f"WITH {outcomes} {_final(observation)}").to_arrow_table()
             months[observation] = _month(observation, rows, ready, store)
     return months

@@ -31,9 +31,7 @@ class FeatureMonth:
     versions_used: Mapping[str, str]
 
 
-def version_of(
-    versions: Mapping[str, Mapping[str, TableVersion]], observation: str, table: str
-) -> TableVersion:
+def version_of(versions: Mapping[str, Mapping[str, TableVersion]], observation: str, table: str) -> TableVersion:
     """What was known of a table by an observation date.
 
     Raises:

@@ -68,9 +68,7 @@ class OnlineReader:
         views = [self._feast.get_feature_view(one.name) for one in self._service.feature_view_projections]
         self._ttl = {view.name: view.ttl or timedelta(0) for view in views}
         self._view_of = {
-            feature.name: one.name
-            for one in self._service.feature_view_projections
-            for feature in one.features
+            feature.name: one.name for one in self._service.feature_view_projections for feature in one.features
         }
         self._newest: datetime | None = None
         self._newest_read = -math.inf
@@ -126,9 +124,7 @@ class OnlineReader:
                 "event_timestamp": next(iter(seen.values())),
             }
 
-    def _judge(
-        self, seen: dict[str, datetime | None], now: datetime, newest: datetime | None
-    ) -> Missing | None:
+    def _judge(self, seen: dict[str, datetime | None], now: datetime, newest: datetime | None) -> Missing | None:
         times = [moment for moment in seen.values() if moment is not None]
         if not times:
             return Missing("not_found")
@@ -151,6 +147,4 @@ def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
 
 
 def _not_ready() -> NotReadyError:
-    return NotReadyError(
-        "No features are registered in this home yet.", mend="Materialize online_features first."
-    )
+    return NotReadyError("No features are registered in this home yet.", mend="Materialize online_features first.")

@@ -78,9 +78,7 @@ def _subscribed(rows: Any, available: Available) -> Any:
         tie__=ibis.row_number().over(group_by=["customer_id", "subscription__", "event_time"], order_by=tie)
     ).filter(lambda row: row.tie__ == 0)
     rows = rows.mutate(
-        version__=ibis.row_number().over(
-            group_by=["customer_id", "subscription__"], order_by=[ibis.desc("event_time")]
-        )
+        version__=ibis.row_number().over(group_by=["customer_id", "subscription__"], order_by=[ibis.desc("event_time")])
     )
     now = rows.version__ == 0
     current = [column for column in (*SUMMED, *PRIMARY, "renews_at") if has(column)]

@@ -50,9 +50,7 @@ def assemble_snapshot(
 ) -> Iterator[tuple[str, FeatureMonth]]:
     """The feature table of each given key (there is one, ``snapshot``). See :func:`assemble.assemble`."""
     features = snapshot_catalogue(contract)
-    value = (
-        finite(f"CAST({quote(contract.value_column)} AS DOUBLE)") if contract.value_column else "NULL::DOUBLE"
-    )
+    value = finite(f"CAST({quote(contract.value_column)} AS DOUBLE)") if contract.value_column else "NULL::DOUBLE"
     columns = []
     if not any(feature.name == VALUE_COLUMN for feature in features):
         columns.append(f"{value} AS {quote(VALUE_COLUMN)}")

@@ -95,9 +95,7 @@ class ApiKeys:
         home.identity_db.chmod(0o600)
         return cls(engine)
 
-    def create(
-        self, name: str, role: Role | str, expires_in: timedelta | None = None
-    ) -> tuple[str, KeyRecord]:
+    def create(self, name: str, role: Role | str, expires_in: timedelta | None = None) -> tuple[str, KeyRecord]:
         """Make a key.
 
         Args:
@@ -113,9 +111,7 @@ class ApiKeys:
         """
         key_id, text = secret_text.generate()
         now = clock.wall()
-        record = KeyRecord(
-            key_id, _checked_name(name), _checked_role(role), now, _expiry(now, expires_in), None
-        )
+        record = KeyRecord(key_id, _checked_name(name), _checked_role(role), now, _expiry(now, expires_in), None)
         with self._engine.begin() as connection:
             connection.execute(
                 _TABLE.insert().values(

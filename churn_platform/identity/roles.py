@@ -69,9 +69,7 @@ class Role(StrEnum):
     SERVICE = "service"
 
 
-_READ_MODELS: Final = frozenset(
-    {Scope.MODELS_READ, Scope.ROLLOUT_READ, Scope.EXPERIMENTS_READ, Scope.REPORTS_READ}
-)
+_READ_MODELS: Final = frozenset({Scope.MODELS_READ, Scope.ROLLOUT_READ, Scope.EXPERIMENTS_READ, Scope.REPORTS_READ})
 _READ_CUSTOMERS: Final = frozenset({Scope.PREDICT, Scope.EXPLAIN, Scope.CUSTOMERS_READ})
 
 SCOPES: Final[Mapping[Role, frozenset[Scope]]] = MappingProxyType(

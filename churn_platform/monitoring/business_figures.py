@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churn_platform.errors import FeatureError
+from churn_platform.evaluation.profit import expected_loss
 
-DAYS_PER_MONTH = 30.0  # one billing month, so that a horizon of 30 days risks one month of revenue
 Z95 = 1.95996
 
 
@@ -137,7 +137,7 @@ class BusinessReport:
     """Everything the page shows; see :mod:`churn_platform.monitoring.business_page` for the Markdown.
 
     Attributes:
-        revenue_at_risk: Σ p · mrr · horizon in months over the scored; None without revenue or scores.
+        revenue_at_risk: Σ expected loss over the scored; None without revenue or scores.
         expected_leavers: Σ p over them.
         top_decile_share: share of the revenue at risk that the first tenth of the list holds.
     """
@@ -224,9 +224,7 @@ def _movements(month: Month, following: Month) -> dict[str, float]:
 def follows(observation: str, candidate: str) -> bool:
     """Whether ``candidate`` is the observation month right after ``observation`` ("YYYY-MM-01" keys)."""
     try:
-        (year, month), (later_year, later_month) = (
-            (int(key[:4]), int(key[5:7])) for key in (observation, candidate)
-        )
+        (year, month), (later_year, later_month) = ((int(key[:4]), int(key[5:7])) for key in (observation, candidate))
     except ValueError:
         return False
     return later_year * 12 + later_month == year * 12 + month + 1
@@ -251,20 +249,20 @@ def expected_leavers(observation: str, probability: NDArray[Any], label: NDArray
     )
 
 
-def revenue_at_risk(probability: NDArray[Any], mrr: NDArray[Any], horizon_days: int) -> float | None:
-    """Σ p · mrr · horizon in months, shape (n,) each; None where no revenue is known."""
-    return _total(np.asarray(probability, float) * np.asarray(mrr, float) * (horizon_days / DAYS_PER_MONTH))
+def revenue_at_risk(probability: NDArray[Any], mrr: NDArray[Any]) -> float | None:
+    """Σ of :func:`~churn_platform.evaluation.profit.expected_loss` where the revenue is known, shape (n,) each; None
+    where it is known of nobody."""
+    revenue = np.asarray(mrr, float)
+    return _total(np.where(np.isnan(revenue), np.nan, expected_loss(probability, revenue)))
 
 
-def bands(scores: Scores, horizon_days: int) -> tuple[Band, ...]:
+def bands(scores: Scores) -> tuple[Band, ...]:
     """Figures per risk band, the riskiest (by mean probability) first."""
     found = []
     for name in dict.fromkeys(scores.risk_band.tolist()):
         mask = scores.risk_band == name
         p, mrr = scores.probability[mask], scores.mrr[mask]
-        band = Band(
-            str(name), int(mask.sum()), _total(mrr), float(p.sum()), revenue_at_risk(p, mrr, horizon_days)
-        )
+        band = Band(str(name), int(mask.sum()), _total(mrr), float(p.sum()), revenue_at_risk(p, mrr))
         found.append((float(p.mean()), band))
     return tuple(band for _, band in sorted(found, key=lambda pair: -pair[0]))
 
@@ -291,9 +289,7 @@ def summarize(
         FeatureError: if there is no month.
     """
     if not months:
-        raise FeatureError(
-            "There is no observation month to report on.", mend="Materialize customer_features first."
-        )
+        raise FeatureError("There is no observation month to report on.", mend="Materialize customer_features first.")
     figures = []
     for index, month in enumerate(months):
         following = months[index + 1] if index + 1 < len(months) else None
@@ -301,7 +297,7 @@ def summarize(
             following = None
         figures.append(month_figures(month, following))
     loss = scores.probability * scores.mrr if scores else np.zeros(0)
-    at_risk = revenue_at_risk(scores.probability, scores.mrr, horizon_days) if scores else None
+    at_risk = revenue_at_risk(scores.probability, scores.mrr) if scores else None
     first = math.ceil(loss.size / 10)
     return BusinessReport(
         currency=currency,
@@ -312,7 +308,7 @@ def summarize(
         revenue_at_risk=at_risk,
         expected_leavers=float(scores.probability.sum()) if scores else None,
         top_decile_share=float(np.nansum(loss[:first]) / np.nansum(loss)) if at_risk else None,
-        bands=bands(scores, horizon_days) if scores else (),
+        bands=bands(scores) if scores else (),
         top=_ranked(scores, top) if scores else (),
         leavers=tuple(expected_leavers(key, *pair) for key, pair in sorted((predictions or {}).items())),
         model_version=scores.model_version if scores else None,

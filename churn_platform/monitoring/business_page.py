@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from churn_platform.evaluation.profit import HORIZON_MONTHS
 from churn_platform.monitoring.business_figures import BusinessReport, MonthFigures
 from churn_platform.monitoring.markdown import Series, chart, image, money, percent, sparkline, table
 
@@ -60,10 +61,11 @@ def _headline(report: BusinessReport) -> str:
     if report.active_mrr is not None:
         said.append(f"{money(report.active_mrr, report.currency)} monthly revenue")
     if report.revenue_at_risk is not None:
-        part = f" ({percent(report.revenue_at_risk / report.active_mrr)} of it)" if report.active_mrr else ""
+        year = HORIZON_MONTHS * report.active_mrr if report.active_mrr else None
+        part = f" ({percent(report.revenue_at_risk / year)} of what they pay in that time)" if year else ""
         said.append(
-            f"**{money(report.revenue_at_risk, report.currency)} expected to be lost** to voluntary churn in "
-            f"the next {report.horizon_days} days{part}"
+            f"**{money(report.revenue_at_risk, report.currency)} expected to be lost** over "
+            f"{HORIZON_MONTHS:.0f} months to voluntary churn in the next {report.horizon_days} days{part}"
         )
     if report.expected_leavers is not None:
         said.append(f"{report.expected_leavers:,.0f} voluntary leavers expected")
@@ -120,9 +122,7 @@ def _chart(rated: list[MonthFigures]) -> str:
     positions = list(range(len(rated)))
     series = [
         Series("voluntary", positions, [100 * (m.logo_churn_voluntary or 0.0) for m in rated], points=True),
-        Series(
-            "involuntary", positions, [100 * (m.logo_churn_involuntary or 0.0) for m in rated], points=True
-        ),
+        Series("involuntary", positions, [100 * (m.logo_churn_involuntary or 0.0) for m in rated], points=True),
     ]
     top = max(max(s.y) for s in series)
     svg = chart(
@@ -180,7 +180,6 @@ def _leavers(report: BusinessReport) -> str:
         [r.observation, r.customers, r.expected, f"{r.low:.0f} to {r.high:.0f}", r.observed, r.inside]
         for r in report.leavers
     ]
-    return (
-        "## Expected against observed leavers\n\nIn months that the model has not learned from.\n\n"
-        + table(["month", "customers", "expected", "95 % interval", "observed", "inside"], rows, digits=1)
+    return "## Expected against observed leavers\n\nIn months that the model has not learned from.\n\n" + table(
+        ["month", "customers", "expected", "95 % interval", "observed", "inside"], rows, digits=1
     )

@@ -183,9 +183,7 @@ def _count(column: ColumnReference, values: NDArray[Any] | Sequence[Any]) -> NDA
     if column.kind == "number":
         numbers = _numbers(values)
         known = numbers[~np.isnan(numbers)]
-        found = np.bincount(
-            np.searchsorted(column.edges, known, side="left"), minlength=len(column.edges) + 1
-        )
+        found = np.bincount(np.searchsorted(column.edges, known, side="left"), minlength=len(column.edges) + 1)
         return np.append(found, numbers.size - known.size).astype(np.int64)
     tally, missing = _texts(values)
     place = {name: index for index, name in enumerate(column.categories)}
@@ -217,18 +215,12 @@ def fit_column(
     return ColumnReference(name, kind, empty.edges, empty.categories, tuple(_count(empty, values).tolist()))
 
 
-def fit(
-    columns: Mapping[str, NDArray[Any]], kinds: Mapping[str, Kind], *, smoothing: float = SMOOTHING
-) -> Reference:
+def fit(columns: Mapping[str, NDArray[Any]], kinds: Mapping[str, Kind], *, smoothing: float = SMOOTHING) -> Reference:
     """Fit a reference on columns of shape (n,) each."""
-    return Reference(
-        {name: fit_column(name, kinds[name], values) for name, values in columns.items()}, smoothing
-    )
+    return Reference({name: fit_column(name, kinds[name], values) for name, values in columns.items()}, smoothing)
 
 
-def psi(
-    before: Sequence[int] | NDArray[Any], now: Sequence[int] | NDArray[Any], smoothing: float = SMOOTHING
-) -> float:
+def psi(before: Sequence[int] | NDArray[Any], now: Sequence[int] | NDArray[Any], smoothing: float = SMOOTHING) -> float:
     """Population stability index of two rows of counts over the same bins (shape (k,) each).
 
     PSI = Σ (qᵢ - pᵢ) ln(qᵢ / pᵢ) with p, q the shares after ``smoothing`` pseudo-counts per bin. Symmetric,
@@ -303,18 +295,13 @@ def compare(reference: Reference, columns: Mapping[str, NDArray[Any]]) -> list[C
             mend="Compare months of one feature catalogue, or make the reference again.",
             field=absent[0],
         )
-    found = [
-        compare_column(c, columns[name], smoothing=reference.smoothing)
-        for name, c in reference.columns.items()
-    ]
+    found = [compare_column(c, columns[name], smoothing=reference.smoothing) for name, c in reference.columns.items()]
     return by_size(found)
 
 
 def by_size(found: Sequence[ColumnDrift]) -> list[ColumnDrift]:
     """Empty columns first (a feed may be missing), then by PSI, largest first."""
-    return sorted(
-        found, key=lambda d: (d.verdict != "empty", -(d.psi if not math.isnan(d.psi) else 0.0), d.name)
-    )
+    return sorted(found, key=lambda d: (d.verdict != "empty", -(d.psi if not math.isnan(d.psi) else 0.0), d.name))
 
 
 def share_drifted(found: Sequence[ColumnDrift]) -> float:

@@ -77,9 +77,7 @@ class DriftReport:
             "drifted": self.drifted,
             "columns": [asdict(column) for column in self.columns],
             "scores": asdict(self.scores) if self.scores else None,
-            "base_rate": {**asdict(self.base_rate), "changed": self.base_rate.changed}
-            if self.base_rate
-            else None,
+            "base_rate": {**asdict(self.base_rate), "changed": self.base_rate.changed} if self.base_rate else None,
             "notes": list(self.notes),
         }
         return _without_nan(value)  # type: ignore[no-any-return]
@@ -156,9 +154,7 @@ def base_rate(before: NDArray[Any] | None, now: NDArray[Any] | None) -> BaseRate
         return None
     sides = []
     for values in (before, now):
-        numbers = np.array(
-            [math.nan if v is None else float(v) for v in np.asarray(values, object)], np.float64
-        )
+        numbers = np.array([math.nan if v is None else float(v) for v in np.asarray(values, object)], np.float64)
         known = numbers[~np.isnan(numbers)]
         if not known.size:
             return None

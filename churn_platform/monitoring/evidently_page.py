@@ -76,9 +76,7 @@ def _frame(sample: Sample, names: Sequence[str], kinds: Mapping[str, Kind], refe
     return pd.DataFrame(data)
 
 
-def write_page(
-    before: Sample, now: Sample, *, kinds: Mapping[str, Kind], reference: Reference, folder: Path
-) -> Page:
+def write_page(before: Sample, now: Sample, *, kinds: Mapping[str, Kind], reference: Reference, folder: Path) -> Page:
     """Write ``evidently.html`` and ``evidently.json`` into ``folder``.
 
     Args:

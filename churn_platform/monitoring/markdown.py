@@ -119,8 +119,7 @@ def chart(
         ValueError: if no point is finite, or ``x`` and ``y`` of a series differ in length.
     """
     drawn = [
-        (s, [(x, y) for x, y in zip(s.x, s.y, strict=True) if math.isfinite(x) and math.isfinite(y)])
-        for s in series
+        (s, [(x, y) for x, y in zip(s.x, s.y, strict=True) if math.isfinite(x) and math.isfinite(y)]) for s in series
     ]
     all_points = [point for _, points in drawn for point in points]
     if not all_points:
@@ -143,16 +142,13 @@ def chart(
     ]
     for tick in _ticks(x0, x1):
         px, _ = at(tick, y0)
-        out.append(
-            f'<text x="{px:.1f}" y="{top + tall + 15}" text-anchor="middle" fill="{_GREY}">{tick:g}</text>'
-        )
+        out.append(f'<text x="{px:.1f}" y="{top + tall + 15}" text-anchor="middle" fill="{_GREY}">{tick:g}</text>')
     for tick in _ticks(y0, y1):
         _, py = at(x0, tick)
         out.append(f'<path d="M{left} {py:.1f}H{left + wide}" stroke="{_GREY}" opacity=".25"/>')
         out.append(f'<text x="{left - 6}" y="{py + 4:.1f}" text-anchor="end" fill="{_GREY}">{tick:g}</text>')
     out.append(
-        f'<text x="{left + wide / 2}" y="{height - 8}" text-anchor="middle" fill="#1f2937">'
-        f"{escape(x_label)}</text>"
+        f'<text x="{left + wide / 2}" y="{height - 8}" text-anchor="middle" fill="#1f2937">{escape(x_label)}</text>'
     )
     out.append(
         f'<text x="14" y="{top + tall / 2}" text-anchor="middle" fill="#1f2937" '
@@ -176,9 +172,7 @@ def chart(
     return "".join(out) + "</svg>"
 
 
-def calibration_chart(
-    predicted: Sequence[float], observed: Sequence[float], *, title: str = "Calibration"
-) -> str:
+def calibration_chart(predicted: Sequence[float], observed: Sequence[float], *, title: str = "Calibration") -> str:
     """Mean predicted probability against observed share per bin (shape (k,) each), as a Markdown image."""
     top = max([v for v in (*predicted, *observed) if math.isfinite(v)], default=1.0) or 1.0
     svg = chart(

@@ -39,14 +39,7 @@ def uuid7() -> uuid.UUID:
             if _last_counter == _COUNTER_LIMIT:
                 _last_milliseconds, _last_counter = _last_milliseconds + 1, start
         milliseconds, counter = _last_milliseconds, _last_counter
-    value = (
-        milliseconds << 80
-        | 0x7 << 76
-        | (counter >> 30) << 64
-        | 0b10 << 62
-        | (counter & 0x3FFFFFFF) << 32
-        | tail
-    )
+    value = milliseconds << 80 | 0x7 << 76 | (counter >> 30) << 64 | 0b10 << 62 | (counter & 0x3FFFFFFF) << 32 | tail
     return uuid.UUID(int=value)
 
 

@@ -21,9 +21,7 @@ def canonical(value: Any) -> bytes:
     """
     try:
         _check_keys(value)
-        return json.dumps(
-            value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        ).encode()
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise RecordError(
             f"The value has no canonical JSON: {error}.",

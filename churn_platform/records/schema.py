@@ -19,9 +19,7 @@ def schema_tag(name: str, version: int) -> str:
         ValueError: for a name that is not lowercase snake case, or a version below 1.
     """
     if not _NAME.fullmatch(name) or type(version) is not int or not 1 <= version < 10**9:
-        raise ValueError(
-            f"{name!r}, {version!r}: a schema has a lowercase snake case name and a version from 1"
-        )
+        raise ValueError(f"{name!r}, {version!r}: a schema has a lowercase snake case name and a version from 1")
     return f"{name}/{version}"
 
 

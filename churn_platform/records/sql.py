@@ -128,9 +128,7 @@ def _read_revision(connection: sa.Connection, migrations: Chain) -> str | None:
     table = version_table(migrations)
     if not sa.inspect(connection).has_table(table):
         return None
-    found: str | None = connection.execute(
-        sa.select(sa.column("version_num")).select_from(sa.table(table))
-    ).scalar()
+    found: str | None = connection.execute(sa.select(sa.column("version_num")).select_from(sa.table(table))).scalar()
     return found
 
 

@@ -206,9 +206,7 @@ class ContentStore:
         try:
             return json.loads(data)
         except ValueError as error:
-            raise RecordError(
-                f"The object {digest} is not JSON.", mend="Read it with read_bytes or path."
-            ) from error
+            raise RecordError(f"The object {digest} is not JSON.", mend="Read it with read_bytes or path.") from error
 
     def verify(self, digest: str) -> None:
         """Read an object again and compare it with its digest.

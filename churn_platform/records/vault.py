@@ -54,9 +54,7 @@ class IdentityVault:
         connection = connect_sqlite(path)
         try:
             known = _fact(connection, "key_check")
-            keys = vault_keys.VaultKeys.derive(
-                vault_keys.load(home.vault / "vault.key", may_create=known is None)
-            )
+            keys = vault_keys.VaultKeys.derive(vault_keys.load(home.vault / "vault.key", may_create=known is None))
             if known is None:
                 connection.execute(
                     "INSERT INTO fact (name, value) VALUES ('key_check', ?) ON CONFLICT DO NOTHING",
@@ -101,9 +99,7 @@ class IdentityVault:
             lookup = self._keys.lookup(customer_id)
         except UnicodeEncodeError:
             return None
-        row = self._connection.execute(
-            "SELECT pseudonym FROM identity WHERE lookup = ?", (lookup,)
-        ).fetchone()
+        row = self._connection.execute("SELECT pseudonym FROM identity WHERE lookup = ?", (lookup,)).fetchone()
         return row[0] if row else None
 
     def reveal(self, pseudonyms: Sequence[str]) -> list[str | None]:
@@ -155,13 +151,9 @@ class IdentityVault:
         for batch in _batches(list(lookups.values())):
             marks = ",".join("?" * len(batch))
             pseudonyms.update(
-                self._connection.execute(
-                    f"SELECT lookup, pseudonym FROM identity WHERE lookup IN ({marks})", batch
-                )
+                self._connection.execute(f"SELECT lookup, pseudonym FROM identity WHERE lookup IN ({marks})", batch)
             )
-        return {
-            customer_id: pseudonyms[lookup] for customer_id, lookup in lookups.items() if lookup in pseudonyms
-        }
+        return {customer_id: pseudonyms[lookup] for customer_id, lookup in lookups.items() if lookup in pseudonyms}
 
     def _create(self, lookups: dict[str, bytes]) -> dict[str, str]:
         """Make pseudonyms for ids that were not there a moment ago."""
@@ -180,9 +172,7 @@ class IdentityVault:
             pseudonyms, number = self._unused(len(new), number)
             made.update(zip(new, pseudonyms, strict=True))
             # In the order of the table's tree, which is quicker than an insertion here and there.
-            rows = sorted(
-                (lookups[customer_id], made[customer_id], sealed[customer_id]) for customer_id in new
-            )
+            rows = sorted((lookups[customer_id], made[customer_id], sealed[customer_id]) for customer_id in new)
             connection.executemany("INSERT INTO identity (lookup, pseudonym, sealed) VALUES (?, ?, ?)", rows)
             # Numbers are never handed out twice: an erased customer's pseudonym must not become another's.
             connection.execute(

@@ -24,9 +24,7 @@ STATIC: Final = "/static_content"
 DOCS_ASSETS: Final = (f"{STATIC}/swagger-ui-bundle.js", f"{STATIC}/swagger-ui.css")
 
 
-def build_app(
-    runtime: Runtime, *, inner: asgi.App | None = None, passed: frozenset[str] = frozenset()
-) -> asgi.App:
+def build_app(runtime: Runtime, *, inner: asgi.App | None = None, passed: frozenset[str] = frozenset()) -> asgi.App:
     """The whole service as one ASGI application.
 
     Args:
@@ -39,9 +37,7 @@ def build_app(
 
 def build_api(runtime: Runtime) -> FastAPI:
     """The FastAPI application: every route but POST /v1/predict."""
-    app = FastAPI(
-        title="churn-platform", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
-    )
+    app = FastAPI(title="churn-platform", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     _describe(app)
     _answer_problems(app)
     _add_routes(app, runtime)
@@ -87,9 +83,7 @@ def _add_routes(app: FastAPI, runtime: Runtime) -> None:
         _allow(runtime, request, "features:read")
         customer_id = str(request.path_params["customer_id"])
         vector = vector_of(runtime, customer_id)
-        return _json(
-            CustomerFeatures(customer_id=customer_id, as_of=vector.as_of, features=dict(vector.values))
-        )
+        return _json(CustomerFeatures(customer_id=customer_id, as_of=vector.as_of, features=dict(vector.values)))
 
     @app.get("/openapi.json", include_in_schema=False)
     async def document() -> Response:

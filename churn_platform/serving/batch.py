@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from churn_platform.records.store import ContentStore
 
 CHUNK = 1_000
+GONE = frozenset({"voluntary", "involuntary", "left_before"})
+"""Outcomes that mean: this customer has left."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +29,18 @@ class RankedList:
     """The scores of one observation month.
 
     Attributes:
-        digest: of the Parquet file: customer_id (pseudonym), rank, probability, margin, base_value, risk_band, mrr,
-            expected_loss, reasons (list of text), contributions (struct: log-odds by feature), model_version,
+        digest: of the Parquet file, in rank order: customer_id (pseudonym), rank, probability, margin, base_value,
+            risk_band, mrr, expected_loss, reasons (list of text), contributions (struct: log-odds by feature), model_version,
             model_digest, observation.
-        rows: customers.
+        rows: customers scored.
+        gone: customers of the month who are known to have left, and are not scored.
         revenue_at_risk: Σ expected loss over the horizon, in the contract's currency; None where no revenue is known.
         worst_additivity: largest |base value + Σ contributions - margin| over all rows, log-odds.
     """
 
     digest: str
     rows: int
+    gone: int
     revenue_at_risk: float | None
     worst_additivity: float
 
@@ -47,24 +52,30 @@ def score_month(
     *,
     version: str,
     store: ContentStore,
+    labels: str | None = None,
     threads: int = 1,
     progress: Callable[[str, float], None] | None = None,
 ) -> RankedList:
-    """Score, explain and rank all rows of a feature table.
+    """Score, explain and rank the customers of a feature table who have not left.
 
     Args:
         model: the champion.
         features: digest of the month's feature table.
         observation: its key.
         version: the champion's version in the registry.
+        labels: digest of the month's labels: who is known to have left already is not scored.
         threads: for the model's library.
 
     Ties, and customers whose revenue is unknown, are ranked by probability.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     table = pq.read_table(store.path(features))
+    gone = _gone(store.path(labels)) if labels is not None else []
+    if gone:
+        table = table.filter(pc.invert(pc.is_in(table["customer_id"], pa.array(gone, pa.string()))))
     names = [feature.name for feature in model.features]
     columns = {name: _values(table, name) for name in names}
     mrr = _values(table, VALUE_COLUMN).astype(np.float64)
@@ -120,7 +131,15 @@ def score_month(
         digest = store.put_file(path, move=True)
     known = loss[~np.isnan(loss)]
     worst = float(np.abs(base + contributions.sum(axis=1) - margin).max()) if count else 0.0
-    return RankedList(digest, count, float(known.sum()) if len(known) else None, worst)
+    return RankedList(digest, count, len(gone), float(known.sum()) if len(known) else None, worst)
+
+
+def _gone(labels: Path) -> list[str]:
+    """The pseudonyms of those who are known to have left."""
+    import pyarrow.parquet as pq
+
+    known = pq.read_table(labels, columns=["customer_id", "outcome"]).to_pylist()
+    return [row["customer_id"] for row in known if row["outcome"] in GONE]
 
 
 def _values(table: Any, name: str) -> npt.NDArray[Any]:

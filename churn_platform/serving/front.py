@@ -34,9 +34,7 @@ class Front:
         passed: exact paths that belong to ``app``.
     """
 
-    def __init__(
-        self, app: App | None, *, runtime: Runtime, api: App, passed: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, app: App | None, *, runtime: Runtime, api: App, passed: frozenset[str] = frozenset()) -> None:
         self._app = app
         self._runtime = runtime
         self._api = api

@@ -33,9 +33,7 @@ def complete(runtime: Runtime, package: Path, home: Home | None = None) -> None:
     cannot be opened leaves its reason in ``runtime.missing``.
     """
     runtime.keys = runtime.keys or _try(runtime, "keys", lambda: _keys(home or Home.open()))
-    runtime.identities = runtime.identities or _try(
-        runtime, "identities", lambda: _identities(home or Home.open())
-    )
+    runtime.identities = runtime.identities or _try(runtime, "identities", lambda: _identities(home or Home.open()))
     runtime.scorer = runtime.scorer or _try(runtime, "scorer", lambda: _scorer(package))
     runtime.vectors = runtime.vectors or _try(runtime, "vectors", lambda: _vectors(home or Home.open()))
 

@@ -34,9 +34,7 @@ class Identities(Protocol):
 class Vectors(Protocol):
     """The online store (``features.online.OnlineReader``)."""
 
-    def get(
-        self, pseudonyms: Sequence[str], *, at: datetime | None = None
-    ) -> Mapping[str, dict[str, Any] | Missing]:
+    def get(self, pseudonyms: Sequence[str], *, at: datetime | None = None) -> Mapping[str, dict[str, Any] | Missing]:
         """Each customer's newest vector with its ``event_timestamp`` (aware UTC), or why there is none."""
 
 

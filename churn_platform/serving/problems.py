@@ -65,9 +65,7 @@ def new_instance() -> str:
 def http_problem(status: int, detail: str, *, instance: str, mend: str = "") -> Problem:
     """A problem of HTTP itself: no route, wrong method, body too large, an internal failure."""
     code, title = _HTTP_KINDS.get(status, ("http", "The request cannot be answered"))
-    return Problem(
-        type=TYPE_PREFIX + code, title=title, status=status, detail=detail, instance=instance, mend=mend
-    )
+    return Problem(type=TYPE_PREFIX + code, title=title, status=status, detail=detail, instance=instance, mend=mend)
 
 
 def problem_of(error: ChurnError, *, instance: str) -> Problem:

@@ -8,8 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
+import numpy as np
+
 from churn_platform.champion.model import ChampionModel, Scored
 from churn_platform.champion.package import load_package
+from churn_platform.evaluation.profit import expected_loss
 from churn_platform.features.catalogue import VALUE_COLUMN
 from churn_platform.records.ids import uuid7
 from churn_platform.serving.schemas import FeatureInfo, ModelInfo, Prediction
@@ -106,10 +109,11 @@ class Scorer:
 
 
 def revenue_at_risk(probability: float, monthly_revenue: float | None) -> float | None:
-    """Expected loss of monthly recurring revenue, in the contract's currency; ``None`` where unknown."""
+    """The expected loss (:func:`~churn_platform.evaluation.profit.expected_loss`), in the contract's currency; ``None``
+    where the revenue is unknown."""
     if monthly_revenue is None or monthly_revenue != monthly_revenue:
         return None
-    return round(probability * float(monthly_revenue), 2)
+    return round(float(expected_loss(np.array([probability]), np.array([monthly_revenue]))[0]), 2)
 
 
 def _describe(model: ChampionModel, name: str, version: str, variant: str) -> ModelInfo:
@@ -120,8 +124,7 @@ def _describe(model: ChampionModel, name: str, version: str, variant: str) -> Mo
         variant=variant,
         weight=1.0,
         features=[
-            FeatureInfo(name=f.name, kind=f.kind, family=f.family, label=f.label, unit=f.unit)
-            for f in model.features
+            FeatureInfo(name=f.name, kind=f.kind, family=f.family, label=f.label, unit=f.unit) for f in model.features
         ],
         metadata=dict(model.metadata),
     )

@@ -60,9 +60,7 @@ def observe_dates(contract: Contract, source: Path, *, tmp: Path | None = None) 
         return calendar_of(connection, contract, raws)
 
 
-def calendar_of(
-    connection: duckdb.DuckDBPyConnection, contract: Contract, raws: dict[str, RawTable]
-) -> Calendar:
+def calendar_of(connection: duckdb.DuckDBPyConnection, contract: Contract, raws: dict[str, RawTable]) -> Calendar:
     """The calendar of tables that are open already. See :func:`observe_dates`."""
     if contract.shape == "snapshot":
         return Calendar(None, SNAPSHOT_AS_OF, (SNAPSHOT,))

@@ -84,14 +84,14 @@ class CheckReport:
     findings: tuple[Finding, ...]
 
     @property
-    def ok(self) -> bool:
-        """Whether the door would let everything pass."""
+    def passed(self) -> bool:
+        """Whether the door would let every table pass."""
         return not any(finding.stops for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
         return {
-            "ok": self.ok,
+            "passed": self.passed,
             "shape": self.contract.shape,
             "observations": list(self.calendar.observations) if self.calendar else [],
             "rows": self.rows,
@@ -99,16 +99,33 @@ class CheckReport:
             "findings": [finding.to_json() for finding in self.findings],
         }
 
+    def to_text(self) -> str:
+        """For people: a line for every table, a paragraph for every finding with its example keys."""
+        lines = []
+        for name, rows in self.rows.items():
+            repeated = f", of which {self.repeated[name]:,} repeat another" if self.repeated.get(name) else ""
+            lines.append(f"{name}: {rows:,} rows{repeated}")
+        if self.calendar and self.calendar.first_event:
+            dates = self.calendar.observations
+            span = f", {dates[0]} to {dates[-1]}" if dates else ""
+            lines.append(f"observation dates: {len(dates)}{span}; known until {self.calendar.as_of:%Y-%m-%d}")
+        for finding in self.findings:
+            mark = "STOPS" if finding.stops else "passes"
+            lines += ["", f"[{mark}] {finding.message}", *([f"  {finding.mend}"] if finding.mend else [])]
+        stopping = sum(finding.stops for finding in self.findings)
+        verdict = "Every table passes." if self.passed else f"{stopping} of {len(self.findings)} findings stop a table."
+        return "\n".join([*lines, "", verdict])
 
-def check(
-    contract: Contract | None,
+
+def check_source(
     source: Path,
+    contract: Contract | None = None,
     *,
     label: str | None = None,
     positive: str | None = None,
     id: str | None = None,
 ) -> CheckReport:
-    """Check a source against its contract; without one, against what inference proposes.
+    """Check a source against its contract; without one, against what inference proposes. Nothing is stored.
 
     Args:
         label, positive, id: help for inference, where there is no contract.

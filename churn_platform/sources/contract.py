@@ -58,12 +58,8 @@ class Column(_Model):
     """
 
     type: ColumnType
-    source: str | None = Field(
-        default=None, description="The company's column name; default: the canonical name."
-    )
-    description: str | None = Field(
-        default=None, description="What the column means, in the company's words."
-    )
+    source: str | None = Field(default=None, description="The company's column name; default: the canonical name.")
+    description: str | None = Field(default=None, description="What the column means, in the company's words.")
     temporality: Literal["immutable", "current_only"] | None = Field(
         default=None,
         description="immutable: never changes after the row is there. current_only: overwritten in place, "
@@ -108,9 +104,7 @@ class Table(_Model):
     """One table. ``entity``, ``key``, ``event_time``, ``ingested_at`` and ``known_at`` name either a
     canonical column listed in ``columns`` or, where none has that name, a column of the company's."""
 
-    path: str = Field(
-        min_length=1, description="A file, a folder of part files, or a glob, relative to the source."
-    )
+    path: str = Field(min_length=1, description="A file, a folder of part files, or a glob, relative to the source.")
     entity: str | None = Field(
         default=None,
         description="The customer's id. A snapshot without one gets a key made from each row's content.",
@@ -119,9 +113,7 @@ class Table(_Model):
         default=(), description="The unique key of a row. Empty: the row's content and its occurrence number."
     )
     event_time: str | None = Field(default=None, description="When it happened (relational only).")
-    ingested_at: str | None = Field(
-        default=None, description="When the row arrived; absent: known at event time."
-    )
+    ingested_at: str | None = Field(default=None, description="When the row arrived; absent: known at event time.")
     timezone: str = Field(default="UTC", description="The zone in which times without an offset are read.")
     tolerance: float = Field(default=0.001, ge=0, lt=1, description="Share of rows that may break a rule.")
     lead_days: int | None = Field(
@@ -130,15 +122,9 @@ class Table(_Model):
         description="Days by which event_time may lie after ingested_at; default 1, and 400 for "
         "subscriptions and churn_events.",
     )
-    delimiter: str | None = Field(
-        default=None, min_length=1, max_length=1, description="CSV only; default: sniffed."
-    )
-    encoding: Literal["utf-8", "latin-1"] | None = Field(
-        default=None, description="CSV only; default: sniffed."
-    )
-    decimal: Literal[".", ","] = Field(
-        default=".", description="The decimal mark of numbers written as text."
-    )
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="CSV only; default: sniffed.")
+    encoding: Literal["utf-8", "latin-1"] | None = Field(default=None, description="CSV only; default: sniffed.")
+    decimal: Literal[".", ","] = Field(default=".", description="The decimal mark of numbers written as text.")
     columns: dict[Name, Column] = Field(
         default_factory=dict, description="Canonical name → column. Only these are read."
     )
@@ -176,12 +162,8 @@ class Label(_Model):
     """Who counts as having left, and when that is known."""
 
     source: Literal["churn_events", "column"]
-    kind_column: str = Field(
-        default="kind", description="Canonical column of churn_events that holds the kind."
-    )
-    voluntary: tuple[Text, ...] = Field(
-        default=("voluntary",), description="Kinds that are the primary label."
-    )
+    kind_column: str = Field(default="kind", description="Canonical column of churn_events that holds the kind.")
+    voluntary: tuple[Text, ...] = Field(default=("voluntary",), description="Kinds that are the primary label.")
     involuntary: tuple[Text, ...] = Field(default=("involuntary",), description="Kinds that compete with it.")
     column: str | None = Field(default=None, description="Snapshot: the company's label column.")
     positive: Text | None = Field(default=None, description="Snapshot: the value that means: has left.")
@@ -203,9 +185,7 @@ class Contract(_Model):
     shape: Literal["relational", "snapshot"]
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
     label: Label
-    value_column: str | None = Field(
-        default=None, description="Snapshot: canonical column with monthly revenue."
-    )
+    value_column: str | None = Field(default=None, description="Snapshot: canonical column with monthly revenue.")
     tables: dict[str, Table] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -247,13 +227,9 @@ def _relational(contract: Contract) -> list[str]:
             "that says whether a departure was voluntary"
         )
     if both := set(contract.label.voluntary) & set(contract.label.involuntary):
-        problems.append(
-            f"label: {sorted(both)} stands under voluntary and involuntary; each kind has one meaning"
-        )
+        problems.append(f"label: {sorted(both)} stands under voluntary and involuntary; each kind has one meaning")
     if contract.value_column is not None:
-        problems.append(
-            "value_column: for the snapshot shape only; revenue comes from subscriptions.mrr here"
-        )
+        problems.append("value_column: for the snapshot shape only; revenue comes from subscriptions.mrr here")
     for name, table in contract.tables.items():
         if table.entity is None:
             problems.append(f"tables.{name}.entity: name the column that holds the customer's id")
@@ -275,13 +251,9 @@ def _snapshot(contract: Contract) -> list[str]:
         problems.append("label.positive: give the value of the label column that means: has left")
     for name, column in table.columns.items():
         if (column.source or name) == label.column:
-            problems.append(
-                f"tables.snapshot.columns.{name}: the label may not be a feature; take the line out"
-            )
+            problems.append(f"tables.snapshot.columns.{name}: the label may not be a feature; take the line out")
         if column.known_at or column.temporality == "current_only":
-            problems.append(
-                f"tables.snapshot.columns.{name}: a flat file has no history; take out its temporality"
-            )
+            problems.append(f"tables.snapshot.columns.{name}: a flat file has no history; take out its temporality")
     for role in ("event_time", "ingested_at"):
         if getattr(table, role) is not None:
             problems.append(f"tables.snapshot.{role}: a flat file makes no claim about time; take it out")
@@ -316,13 +288,9 @@ def _table(name: str, table: Table, contract: Contract) -> list[str]:
                 f"{where}.columns.{column}: the name is the platform's own; choose another, keep the source"
             )
         elif column.startswith("__"):
-            problems.append(
-                f"{where}.columns.{column}: names that begin with two underscores are the platform's own"
-            )
+            problems.append(f"{where}.columns.{column}: names that begin with two underscores are the platform's own")
     if duplicated := _repeated([column.lower() for column in table.columns]):
-        problems.append(
-            f"{where}.columns: {', '.join(duplicated)} differ only in case; names must differ without it"
-        )
+        problems.append(f"{where}.columns: {', '.join(duplicated)} differ only in case; names must differ without it")
     if contract.label.source == "churn_events" and table.entity is not None and table.entity in table.helpers:
         problems.append(f"{where}.entity: a known_at column cannot be the customer's id")
     for role in ("event_time", "ingested_at"):
@@ -331,9 +299,7 @@ def _table(name: str, table: Table, contract: Contract) -> list[str]:
             problems.append(f"{where}.{role}: column {target!r} must have type timestamp")
     for column, spec in table.columns.items():
         if spec.known_at in table.columns and table.columns[spec.known_at].type != "timestamp":
-            problems.append(
-                f"{where}.columns.{column}.known_at: column {spec.known_at!r} must have type timestamp"
-            )
+            problems.append(f"{where}.columns.{column}.known_at: column {spec.known_at!r} must have type timestamp")
         if spec.known_at and column in table.key:
             problems.append(f"{where}.key: {column!r} is known only later, so it cannot be part of the key")
     return problems
@@ -350,9 +316,7 @@ def parse_contract(value: Any, *, name: str = "The contract") -> Contract:
         ContractError: every rule that fails, each with its place and its mend.
     """
     if not isinstance(value, dict):
-        raise ContractError(
-            f"{name} is not a mapping of fields.", mend="See docs/reference/contract.md for its form."
-        )
+        raise ContractError(f"{name} is not a mapping of fields.", mend="See docs/reference/contract.md for its form.")
     version = value.get("contract_version", CONTRACT_VERSION)
     if version != CONTRACT_VERSION:
         raise ContractError(

@@ -103,7 +103,8 @@ def admit(
     chosen = list(contract.tables) if tables is None else list(tables)
     _check_request(contract, chosen, observations)
     with engine(home.tmp) as connection:
-        raws = {name: open_table(connection, contract, name, source) for name in contract.tables}
+        needed = contract.tables if calendar is None else chosen
+        raws = {name: open_table(connection, contract, name, source) for name in needed}
         calendar = calendar or calendar_of(connection, contract, raws)
         admission = Admission(calendar)
         identities.prepare(connection, vault)
@@ -131,9 +132,7 @@ def _check_request(contract: Contract, tables: Sequence[str], observations: Sequ
     snapshot = contract.shape == "snapshot"
     for observation in observations:
         try:
-            good = (observation == SNAPSHOT) == snapshot and (
-                snapshot or observation_time(observation).day == 1
-            )
+            good = (observation == SNAPSHOT) == snapshot and (snapshot or observation_time(observation).day == 1)
         except ValueError:
             good = False
         if not good:
@@ -170,9 +169,7 @@ def _admit_table(
         admission.quarantine_files[name] = file
     stop_beyond_tolerance(connection, plan, faults)
     if total == 0 and contract.shape == "snapshot":
-        raise SourceMissingError(
-            f"{raw.files[0].name} has a header but no row.", mend="Deliver the file again."
-        )
+        raise SourceMissingError(f"{raw.files[0].name} has a header but no row.", mend="Deliver the file again.")
     if contract.shape == "snapshot":
         check_label(connection, contract, STAGED)
 

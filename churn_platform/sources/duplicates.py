@@ -32,9 +32,7 @@ def resolve(connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str) -> D
     connection.execute(
         f"CREATE OR REPLACE TABLE {CONFLICTS} AS SELECT customer_id, rid, event, known FROM {staged} LIMIT 0"
     )
-    connection.execute(
-        f"CREATE OR REPLACE TABLE repeated AS SELECT rid FROM {staged} GROUP BY rid HAVING count(*) > 1"
-    )
+    connection.execute(f"CREATE OR REPLACE TABLE repeated AS SELECT rid FROM {staged} GROUP BY rid HAVING count(*) > 1")
     if not _count(connection, "repeated"):
         return Duplicates(0, 0)
     if not plan.keyed:
@@ -90,13 +88,9 @@ def _number(connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str) -> N
         f"(PARTITION BY rid ORDER BY {', '.join(order)}) AS occurrence FROM {staged} WHERE rid IN (FROM "
         f"repeated)"
     )
-    hashed = (
-        f"md5_number_lower(getvariable('{SALT}') || numbered.rid::VARCHAR || {SEPARATOR} || "
-        f"occurrence::VARCHAR)"
-    )
+    hashed = f"md5_number_lower(getvariable('{SALT}') || numbered.rid::VARCHAR || {SEPARATOR} || occurrence::VARCHAR)"
     connection.execute(
-        f"UPDATE {staged} SET rid = {hashed} FROM numbered WHERE {staged}.rowid = numbered.place AND "
-        f"occurrence > 1"
+        f"UPDATE {staged} SET rid = {hashed} FROM numbered WHERE {staged}.rowid = numbered.place AND occurrence > 1"
     )
     connection.execute("DROP TABLE numbered")
 

@@ -111,9 +111,7 @@ def _run(contract: Contract, samples: Mapping[str, pd.DataFrame], target: Path) 
                 suite=context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations)),
             )
         )
-        result = definition.run(
-            batch_parameters={"dataframe": frame}, result_format={"result_format": "SUMMARY"}
-        )
+        result = definition.run(batch_parameters={"dataframe": frame}, result_format={"result_format": "SUMMARY"})
         summary[name] = {
             "success": bool(result.success),
             "rows": len(frame),
@@ -151,9 +149,7 @@ def _make_self_contained(folder: Path, summary: Mapping[str, Mapping[str, Any]])
     for page in sorted(folder.rglob("*.html")):
         text = page.read_text(encoding="utf-8")
         text = re.sub(r"<script\b.*?</script>", "", text, flags=re.DOTALL)
-        text = re.sub(
-            r"<link\b[^>]*>|<img\b[^>]*>|<a\b[^>]*newsletter[^>]*>.*?</a>", "", text, flags=re.DOTALL
-        )
+        text = re.sub(r"<link\b[^>]*>|<img\b[^>]*>|<a\b[^>]*newsletter[^>]*>.*?</a>", "", text, flags=re.DOTALL)
         text = re.sub(r"url\((['\"]?)https?://[^)]*\)", "none", text)
         text = re.sub(r"(href|src)=\"https?://[^\"]*\"", "", text)
         page.write_text(text.replace("</head>", f"<style>{_STYLE}</style></head>", 1), encoding="utf-8")

@@ -39,9 +39,7 @@ def infer_contract(
         ContractError: several columns may have a role, or none may; the message lists the candidates.
     """
     if not path.exists():
-        raise SourceMissingError(
-            f"There is no source {path}.", mend="Give the folder or file that holds the tables."
-        )
+        raise SourceMissingError(f"There is no source {path}.", mend="Give the folder or file that holds the tables.")
     if path.is_dir() and (path / CONTRACT_FILE).is_file():
         contract = load_contract(path / CONTRACT_FILE)
         return Inference(contract, (Decision("contract", None, f"{CONTRACT_FILE} stands in the folder"),))
@@ -54,9 +52,5 @@ def infer_contract(
         raw = read_files(connection, (file,), name=SNAPSHOT_TABLE, expected=expected)
         profiles = profile_table(connection, raw)
         if not any(profile.rows for profile in profiles.values()):
-            raise SourceMissingError(
-                f"{file} has a header but no row.", mend="Deliver the file again, whole."
-            )
-        return infer_flat(
-            connection, raw, profiles, label=label, positive=positive, id=id, problem=settings().problem
-        )
+            raise SourceMissingError(f"{file} has a header but no row.", mend="Deliver the file again, whole.")
+        return infer_flat(connection, raw, profiles, label=label, positive=positive, id=id, problem=settings().problem)

@@ -28,9 +28,7 @@ LABEL_NAMES = (
     re.compile(
         r"(is|has|did|customer|account|user)?(churn(ed)?|attrition|attrited|exited)(flag|label|status|value|yn)?"
     ),
-    re.compile(
-        r"(is|has)?(left|cancell?ed|terminated|defected|lost)(flag|label|status)?|target|label|outcome|y|class"
-    ),
+    re.compile(r"(is|has)?(left|cancell?ed|terminated|defected|lost)(flag|label|status)?|target|label|outcome|y|class"),
 )
 """Names of labels, the surer ones first; matched against the name in lowercase letters and digits."""
 POSITIVE = frozenset(
@@ -60,9 +58,7 @@ ID_NAMES = (
     re.compile(r"(id|uuid|guid|msisdn|customer|client|account)"),
     re.compile(r".*(id|uuid|guid|number|key)"),
 )
-ROW_NUMBERS = re.compile(
-    r"(row(number|num|no|id|index)?|index|unnamed0?|column1|x|no|nr|sno|serial(no|number)?)"
-)
+ROW_NUMBERS = re.compile(r"(row(number|num|no|id|index)?|index|unnamed0?|column1|x|no|nr|sno|serial(no|number)?)")
 AFTERWARDS = re.compile(
     r"(churn|attrition|cancel|exit|terminat|leav).*(reason|category|date|day|month|score|prob|type|comment)|naivebayes"
     r"|churnscore|predict(ed|ion)|.*(churnprob|churnrisk)"
@@ -110,8 +106,7 @@ def infer_flat(
                 "tables.snapshot.path",
                 None,
                 "no column tells customers apart, so each row gets a key made from its content",
-                "name the column of the customer's id (--id) if there is one; a made key changes with the "
-                "row",
+                "name the column of the customer's id (--id) if there is one; a made key changes with the row",
             )
         )
     decisions.append(CURRENCY)
@@ -174,16 +169,13 @@ def _label(
         decisions.append(Decision("label.column", column, "named by you"))
         return column
     for pattern in LABEL_NAMES:
-        likely = [
-            p for p in profiles.values() if pattern.fullmatch(p.joined) and p.distinct <= MAX_LABEL_VALUES
-        ]
+        likely = [p for p in profiles.values() if pattern.fullmatch(p.joined) and p.distinct <= MAX_LABEL_VALUES]
         usable = [p for p in likely if p.distinct >= 2]
         if likely and not usable:
             names = ", ".join(p.name for p in likely)
             raise ContractError(
                 f"The label column {names} has one value only, so there is nothing to learn.",
-                mend="Deliver customers who left and customers who stayed, or name another column with "
-                "--label.",
+                mend="Deliver customers who left and customers who stayed, or name another column with --label.",
                 field="label",
             )
         two = [p for p in usable if p.distinct == 2] or usable
@@ -196,14 +188,9 @@ def _label(
             raise _ambiguous("label", "the label", [p.name for p in two], "--label COLUMN")
     two_valued = [p.name for p in profiles.values() if p.distinct == 2]
     raise ContractError(
-        f"No column of {raw.files[0].name} looks like a label (churn, churned, attrition, exited, left, "
-        f"target…).",
+        f"No column of {raw.files[0].name} looks like a label (churn, churned, attrition, exited, left, target…).",
         mend="Name it with --label COLUMN. "
-        + (
-            f"Columns with two values: {', '.join(two_valued)}."
-            if two_valued
-            else "No column has two values."
-        ),
+        + (f"Columns with two values: {', '.join(two_valued)}." if two_valued else "No column has two values."),
         field="label",
     )
 
@@ -219,9 +206,7 @@ def _positive(label: Profile, stated: str | None, decisions: list[Decision]) -> 
                 mend=f"It has: {_values(label)}. Give one of them as --positive.",
                 field="positive",
             )
-        decisions.append(
-            Decision("label.positive", label.name, f"named by you: {share[alike[0]]:.1%} of rows")
-        )
+        decisions.append(Decision("label.positive", label.name, f"named by you: {share[alike[0]]:.1%} of rows"))
         return alike[0]
     sure = [value for value in values if value.casefold() in POSITIVE]
     if not sure:
@@ -229,12 +214,8 @@ def _positive(label: Profile, stated: str | None, decisions: list[Decision]) -> 
         denial = re.compile(r"\b(no|not|non|never|un)\b", re.IGNORECASE)
         sure = [value for value in values if parts.search(value) and not denial.search(value)]
     if len(sure) != 1:
-        raise _ambiguous(
-            "positive", f"the value of {label.name!r} that means 'has left'", values, "--positive VALUE"
-        )
-    doubt = (
-        "the larger class is the one that left: is it the right way round?" if share[sure[0]] > 0.5 else None
-    )
+        raise _ambiguous("positive", f"the value of {label.name!r} that means 'has left'", values, "--positive VALUE")
+    doubt = "the larger class is the one that left: is it the right way round?" if share[sure[0]] > 0.5 else None
     reason = f"of {_values(label)} it is the one that means 'has left': {share[sure[0]]:.1%} of rows"
     decisions.append(Decision("label.positive", label.name, reason, doubt))
     return sure[0]
@@ -268,9 +249,7 @@ def _entity(
         if fit:
             repeats = fit[0].rows - fit[0].distinct
             doubt = (
-                f"{repeats:,} rows repeat an id or have none; the door drops or holds them back"
-                if repeats
-                else None
+                f"{repeats:,} rows repeat an id or have none; the door drops or holds them back" if repeats else None
             )
             decisions.append(Decision(role, fit[0].name, "its name says so, and each row has its own", doubt))
             return fit[0].name
@@ -285,11 +264,7 @@ def _entity(
                 "name another column with --id.",
                 field="id",
             )
-    codes = [
-        p
-        for p in others
-        if p.unique == 1 and p.kind == "text" and p.numbers < 1 and p.times < 1 and p.rows > 1
-    ]
+    codes = [p for p in others if p.unique == 1 and p.kind == "text" and p.numbers < 1 and p.times < 1 and p.rows > 1]
     if len(codes) > 1:
         raise _ambiguous("id", "the customer's id", [p.name for p in codes], "--id COLUMN")
     if codes:
@@ -362,14 +337,12 @@ def _useless(p: Profile) -> tuple[str, str | None] | None:
 def _odd(p: Profile) -> bool:
     """A column of numbers with a few words in it, such as "?"."""
     words = sum(count for _, count in p.odd)
-    return (
-        p.numbers >= 1 - ODD_SHARE and len(p.odd) <= ODD_WORDS and words == round(p.present * (1 - p.numbers))
-    )
+    return p.numbers >= 1 - ODD_SHARE and len(p.odd) <= ODD_WORDS and words == round(p.present * (1 - p.numbers))
 
 
 def _typed(p: Profile) -> tuple[dict[str, Any], str, str | None]:
     missing = f"; {p.missing:,} rows have no value" if p.missing else ""
-    if p.kind == "boolean" or p.distinct == 2:
+    if p.kind == "boolean" or (p.distinct == 2 and (p.numbers < 1 or p.integers == 1)):
         return {"type": "category"}, f"two values, {_values(p)}{missing}", None
     if p.padded:
         return {"type": "category"}, f"codes with leading zeros{missing}", None

@@ -58,15 +58,12 @@ class Found:
             SourceMissingError, ContractError: there is none, or there are several.
         """
         if not self.others:
-            raise SourceMissingError(
-                f"{folder} holds no CSV or Parquet file.", mend="Give the folder of the tables."
-            )
+            raise SourceMissingError(f"{folder} holds no CSV or Parquet file.", mend="Give the folder of the tables.")
         if len(self.others) > 1 or self.others[0].is_dir():
             names = ", ".join(path.name for path in self.others[:8])
             raise ContractError(
                 f"No table is recognised by its name in {folder}: {names}.",
-                mend=f"Name files after the tables ({', '.join(TABLE_NAMES)}), or write a contract with "
-                f"their paths.",
+                mend=f"Name files after the tables ({', '.join(TABLE_NAMES)}), or write a contract with their paths.",
                 field="tables",
             )
         return self.others[0]
@@ -113,9 +110,7 @@ def _table_name(stem: str) -> str | None:
     return best[1] if best else None
 
 
-def infer_relational(
-    connection: duckdb.DuckDBPyConnection, folder: Path, found: Found, *, problem: str
-) -> Inference:
+def infer_relational(connection: duckdb.DuckDBPyConnection, folder: Path, found: Found, *, problem: str) -> Inference:
     """Propose the contract of a folder. See :func:`churn_platform.sources.infer.infer_contract`.
 
     Raises:
@@ -168,9 +163,7 @@ def infer_relational(
 def _open(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> RawTable:
     if path.is_file():
         return read_files(connection, (path,), name=name)
-    files = tuple(
-        p for p in sorted(path.rglob("*")) if p.name.lower().endswith((*CSV_SUFFIXES, *PARQUET_SUFFIXES))
-    )
+    files = tuple(p for p in sorted(path.rglob("*")) if p.name.lower().endswith((*CSV_SUFFIXES, *PARQUET_SUFFIXES)))
     return read_files(connection, files, name=name)
 
 
@@ -198,9 +191,7 @@ def _label(table: Mapping[str, Any], kinds: Profile, decisions: list[Decision]) 
 class _TableInference:
     """The roles of one table."""
 
-    def __init__(
-        self, name: str, raw: RawTable, profiles: Mapping[str, Profile], decisions: list[Decision]
-    ) -> None:
+    def __init__(self, name: str, raw: RawTable, profiles: Mapping[str, Profile], decisions: list[Decision]) -> None:
         self.name, self.raw, self.profiles, self.decisions = name, raw, profiles, decisions
         self.kind: Profile | None = None
 
@@ -281,16 +272,12 @@ class _TableInference:
                 "is there at most one row per customer and time?",
             )
             return [entity, event]
-        self._say(
-            "key", event, "no unique id; a row is known by its content", "name the unique key if there is one"
-        )
+        self._say("key", event, "no unique id; a row is known by its content", "name the unique key if there is one")
         return []
 
     def _columns(self, roles: set[str | None]) -> dict[str, dict[str, Any]]:
         helpers = self._helpers()
-        hidden = {*roles, *helpers.values()} - {
-            column for column, helper in helpers.items() if helper == column
-        }
+        hidden = {*roles, *helpers.values()} - {column for column, helper in helpers.items() if helper == column}
         if self.name == "subscriptions":  # features follow a subscription from version to version
             hidden -= {self._named(("subscription_id",))}
         canonical = CANONICAL.get(self.name, {})
@@ -324,7 +311,8 @@ class _TableInference:
             return "it holds nested values", None
         if self.name != "churn_events" and OUTCOME.search(p.joined):
             return "its name says that it holds the outcome", "add it only if it was known before"
-        if p.kind == "text" and p.numbers < 1 and p.times < 0.95 and p.unique > FREE_TEXT and p.rows > 20:
+        texts = p.kind == "text" and p.numbers < 1 and p.times < 0.95 and p.joined != "subscriptionid"
+        if texts and p.unique > FREE_TEXT and p.rows > 20:
             return "free text, or a name", None
         return None
 
@@ -343,9 +331,7 @@ class _TableInference:
             else:
                 fields["temporality"] = "current_only"
                 sure = p.joined in CHANGING
-                doubt = (
-                    None if sure else "if it never changes after signup, say temporality: immutable to use it"
-                )
+                doubt = None if sure else "if it never changes after signup, say temporality: immutable to use it"
                 reason += "; it may have been overwritten since, so it is not used for the past"
         return fields, reason, doubt
 

@@ -19,16 +19,14 @@ def check_label(connection: duckdb.DuckDBPyConnection, contract: Contract, stage
         ContractError: it has not; the message lists the values that there are.
     """
     found = connection.execute(
-        f"SELECT label, count(*) FROM {staged} WHERE label IS NOT NULL GROUP BY label ORDER BY 2 DESC, 1 "
-        f"LIMIT 20"
+        f"SELECT label, count(*) FROM {staged} WHERE label IS NOT NULL GROUP BY label ORDER BY 2 DESC, 1 LIMIT 20"
     ).fetchall()
     values = [value for value, _ in found]
     label = contract.label
     listed = ", ".join(repr(value) for value in values) or "no value at all"
     if label.positive not in values:
         raise ContractError(
-            f"label.positive: column {label.column!r} never has the value {label.positive!r}; it has "
-            f"{listed}.",
+            f"label.positive: column {label.column!r} never has the value {label.positive!r}; it has {listed}.",
             mend="Give the value that means 'has left' (--positive, or label.positive in quotes).",
             field="label.positive",
         )

@@ -91,9 +91,7 @@ def folder(home: Home, problem: str) -> Path:
     return home.sources / problem
 
 
-def save_location(
-    home: Home, problem: str, path: Path, contract_text: str, *, as_of: datetime | None = None
-) -> None:
+def save_location(home: Home, problem: str, path: Path, contract_text: str, *, as_of: datetime | None = None) -> None:
     """Remember where the tables stand, and their present. The contract is copied, the tables are not."""
     root = folder(home, problem)
     root.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,8 @@ class Parsed:
     Args:
         steps: ``(alias, SQL)`` in order; the last but for ``unreadable`` is the typed value.
         value: alias of the typed value, NULL where missing or unreadable.
-        unreadable: alias that is true where there is a value that is not of the type; None where that cannot be.
+        unreadable: alias that is true where there is a value that is not of the type; None where that cannot
+            be.
     """
 
     steps: tuple[tuple[str, str], ...]
@@ -92,9 +93,7 @@ def _list(values: tuple[str, ...]) -> str:
     return "(" + ", ".join(literal(value) for value in values) + ")"
 
 
-def parse(
-    raw: str, duckdb_type: str, column: Column, *, alias: str, timezone: str, decimal: str, where: str
-) -> Parsed:
+def parse(raw: str, duckdb_type: str, column: Column, *, alias: str, timezone: str, decimal: str, where: str) -> Parsed:
     """SQL that reads a column by its contract.
 
     Args:
@@ -136,7 +135,8 @@ def parse(
 
 
 _Reading = tuple[str, str, str | None]
-"""SQL of the cast, of the value by it, and of whether there is a raw value (None: whatever is there can be read)."""
+"""SQL of the cast, of the value by it, and of whether there is a raw value (None: whatever is there can be
+read)."""
 
 
 def _present(raw: str, missing: tuple[str, ...]) -> str:

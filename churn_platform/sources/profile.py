@@ -91,9 +91,7 @@ def _profile(connection: duckdb.DuckDBPyConnection, name: str, duckdb_type: str)
         missing = f"({text} IS NULL OR lower({text}) IN ({words}))"
     number = f"try_cast({text} AS DOUBLE)"
     # a bare number is no date, though DuckDB would take some for one
-    time = (
-        f"(try_cast({text} AS TIMESTAMP) IS NOT NULL AND regexp_matches({text}, '^\\d{{4}}-\\d\\d?-\\d\\d?'))"
-    )
+    time = f"(try_cast({text} AS TIMESTAMP) IS NOT NULL AND regexp_matches({text}, '^\\d{{4}}-\\d\\d?-\\d\\d?'))"
     row = connection.execute(
         f"SELECT count(*), count(*) FILTER (WHERE {missing}), "
         f"count(DISTINCT {text}) FILTER (WHERE NOT {missing}), "

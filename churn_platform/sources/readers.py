@@ -81,9 +81,7 @@ def locate(table: Table, source: Path, *, name: str) -> tuple[Path, ...]:
         ContractError: a folder holds files of several formats.
     """
     if not source.exists():
-        raise SourceMissingError(
-            f"There is no source {source}.", mend="Give the folder or file that holds the tables."
-        )
+        raise SourceMissingError(f"There is no source {source}.", mend="Give the folder or file that holds the tables.")
     if source.is_file():
         return (source,)
     target = source / table.path
@@ -91,15 +89,12 @@ def locate(table: Table, source: Path, *, name: str) -> tuple[Path, ...]:
         return (target,)
     found = sorted(target.rglob("*")) if target.is_dir() else sorted(source.glob(table.path))
     files = tuple(
-        f
-        for f in found
-        if f.is_file() and _suffix(f) and not f.name.startswith((".", "_")) and f.stat().st_size
+        f for f in found if f.is_file() and _suffix(f) and not f.name.startswith((".", "_")) and f.stat().st_size
     )
     if not files:
         raise SourceMissingError(
             f"tables.{name}.path: {table.path!r} matches no CSV or Parquet file with content in {source}.",
-            mend="Mend the path; it may be a file, a folder of part files, or a glob such as "
-            "usage/*.parquet.",
+            mend="Mend the path; it may be a file, a folder of part files, or a glob such as usage/*.parquet.",
             field=f"tables.{name}.path",
         )
     if len({_format(f) for f in files}) > 1:
@@ -111,9 +106,7 @@ def locate(table: Table, source: Path, *, name: str) -> tuple[Path, ...]:
     return files
 
 
-def open_table(
-    connection: duckdb.DuckDBPyConnection, contract: Contract, name: str, source: Path
-) -> RawTable:
+def open_table(connection: duckdb.DuckDBPyConnection, contract: Contract, name: str, source: Path) -> RawTable:
     """Find a table's files and learn their columns. Nothing but the beginnings is read yet (CSV: encodings
     are).
 
@@ -141,9 +134,7 @@ def read_files(
     kind = _format(files[0])
     for file in files:
         if file.stat().st_size == 0:
-            raise SourceMissingError(
-                f"{file} is empty.", mend="Deliver the file again; a table needs its header."
-            )
+            raise SourceMissingError(f"{file} is empty.", mend="Deliver the file again; a table needs its header.")
     relation = _parquet(files) if kind == "parquet" else _csv(files, table, tuple(expected))
     try:
         described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
@@ -223,9 +214,7 @@ def sniff_encoding(file: Path) -> Literal["utf-8", "latin-1"]:
     except UnicodeDecodeError:
         return "latin-1"
     except (OSError, EOFError) as error:
-        raise SourceMissingError(
-            f"{file} cannot be read: {error}.", mend="Deliver the file again, whole."
-        ) from error
+        raise SourceMissingError(f"{file} cannot be read: {error}.", mend="Deliver the file again, whole.") from error
     return "utf-8"
 
 
@@ -252,9 +241,7 @@ def sniff_header(
     for candidate in delimiters:
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=candidate) if row][:200]
         if not rows:
-            raise SourceMissingError(
-                f"{file} has no line.", mend="Deliver the file again; a table needs its header."
-            )
+            raise SourceMissingError(f"{file} has no line.", mend="Deliver the file again; a table needs its header.")
         same = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
         score = (
             wanted <= {field.strip().casefold() for field in rows[0]},

@@ -71,9 +71,7 @@ def time_rules(
         absent = f"{known} IS NULL" + (f" AND NOT {known_unreadable}" if known_unreadable else "")
         rules.append(Rule(known_name, "required", "must not be missing", absent))
         late = f"coalesce({event} > {known} + INTERVAL {lead_days} DAY, false)"
-        rules.append(
-            Rule(event_name, "order", f"must not lie more than {lead_days} d after {known_name}", late)
-        )
+        rules.append(Rule(event_name, "order", f"must not lie more than {lead_days} d after {known_name}", late))
     if as_of is not None:
         name = known_name if known is not None else event_name
         rules.append(Rule(name, "future", _future_sentence(as_of), _future(known or event, as_of)))
@@ -138,9 +136,7 @@ def column_rules(
     if column.allowed is not None:
         listed = ", ".join(literal(value) for value in column.allowed)
         fails = f"coalesce({alias}::VARCHAR NOT IN ({listed}), false)"
-        rules.append(
-            Rule(name, "allowed", f"must be one of {', '.join(column.allowed)}", fails, effect, blanks)
-        )
+        rules.append(Rule(name, "allowed", f"must be one of {', '.join(column.allowed)}", fails, effect, blanks))
     if helper is not None:
         rules.append(
             Rule(
@@ -167,8 +163,7 @@ def mask_columns(rules: list[Rule]) -> list[str]:
     60}``."""
     chunks = [rules[start : start + BITS] for start in range(0, len(rules), BITS)] or [[]]
     return [
-        " | ".join(f"(coalesce({rule.fails}, false)::BIGINT << {bit})" for bit, rule in enumerate(chunk))
-        or "0::BIGINT"
+        " | ".join(f"(coalesce({rule.fails}, false)::BIGINT << {bit})" for bit, rule in enumerate(chunk)) or "0::BIGINT"
         for chunk in chunks
     ]
 
@@ -186,7 +181,5 @@ def broken(rules: list[Rule], effects: tuple[Effect, ...]) -> str:
 def counts_sql(rules: list[Rule], table: str) -> str:
     """SQL that counts the failures of every rule in one pass over a staged table: one row, a column per
     rule."""
-    counted = ", ".join(
-        f"count(*) FILTER (WHERE (f{i // BITS} >> {i % BITS}) & 1 = 1)" for i in range(len(rules))
-    )
+    counted = ", ".join(f"count(*) FILTER (WHERE (f{i // BITS} >> {i % BITS}) & 1 = 1)" for i in range(len(rules)))
     return f"SELECT {counted or '0'} FROM {table}"

@@ -168,9 +168,7 @@ class _Builder:
             f"BY {order}) "
             f"AS __occurrence FROM {self.raw.relation}"
         )
-        key = (
-            "'row-' || left(__content, 16) || CASE WHEN __occurrence > 1 THEN '-' || __occurrence ELSE '' END"
-        )
+        key = "'row-' || left(__content, 16) || CASE WHEN __occurrence > 1 THEN '-' || __occurrence ELSE '' END"
         return f"(SELECT *, {key} AS __row_key FROM ({numbered}))"
 
     def _content(self, name: str) -> str:
@@ -278,9 +276,7 @@ def stage(connection: duckdb.DuckDBPyConnection, plan: Plan, target: str, identi
     def value(alias: str) -> str:
         fails = blanked.get(alias)
         return (
-            f"CASE WHEN {' OR '.join(f'({f})' for f in fails)} THEN NULL ELSE p.{alias} END"
-            if fails
-            else f"p.{alias}"
+            f"CASE WHEN {' OR '.join(f'({f})' for f in fails)} THEN NULL ELSE p.{alias} END" if fails else f"p.{alias}"
         )
 
     salted = f"getvariable('{SALT}') || {literal(plan.name)} || {SEPARATOR}"
@@ -295,10 +291,7 @@ def stage(connection: duckdb.DuckDBPyConnection, plan: Plan, target: str, identi
         typed = f"({value(column.alias)})::{column.type}"
         if column.hashed:
             # not salted with the table's name: the same id must match between tables
-            text = (
-                f"getvariable('{SALT}') || {literal(column.name)} || {SEPARATOR} || "
-                f"({value(column.alias)})::VARCHAR"
-            )
+            text = f"getvariable('{SALT}') || {literal(column.name)} || {SEPARATOR} || ({value(column.alias)})::VARCHAR"
             typed = f"left(md5({text}), 16)"
         fields.append(f"{typed} AS {column.alias}")
     fields += [f"{mask} AS f{i}" for i, mask in enumerate(mask_columns(plan.rules))]

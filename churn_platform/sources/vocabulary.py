@@ -144,6 +144,4 @@ CHANGING = frozenset(
 )
 KIND_NAMES = ("kind", "churn_type", "type", "churn_kind", "reason_code", "reason", "churn_reason")
 OUTCOME = re.compile(r"churn|attrit|iscancel|cancelled|canceled|healthscore|riskscore")
-INVOLUNTARY = re.compile(
-    r"^involuntary$|payment|dunning|declined|card|non.?pay|fraud|bankrupt", re.IGNORECASE
-)
+INVOLUNTARY = re.compile(r"^involuntary$|payment|dunning|declined|card|non.?pay|fraud|bankrupt", re.IGNORECASE)

@@ -12,7 +12,7 @@ import numpy as np
 from churn_platform.evaluation.metrics import Array
 from churn_platform.training.encode import Floats
 
-# Histograms of 127 bins are a third quicker than 255 and no worse on data of this kind.
+# Coarser than the default of 255 bins: less time, and fewer thresholds to fit noise with.
 _DATASET = {"max_bin": 127, "feature_pre_filter": False, "verbosity": -1}
 _ALWAYS = {
     "objective": "binary",
@@ -46,9 +46,7 @@ def fit(data: Any, params: Mapping[str, Any], rounds: int, *, seed: int, threads
     """
     import lightgbm as lgb
 
-    return lgb.train(
-        {**_DATASET, **_ALWAYS, **params, "seed": seed, "num_threads": threads}, data, rounds, **options
-    )
+    return lgb.train({**_DATASET, **_ALWAYS, **params, "seed": seed, "num_threads": threads}, data, rounds, **options)
 
 
 def raw_margin(booster: Any, encoded: Floats, *, rounds: int | None = None, threads: int = 1) -> Floats:
@@ -60,6 +58,4 @@ def raw_margin(booster: Any, encoded: Floats, *, rounds: int | None = None, thre
 
 def text(booster: Any) -> str:
     """The model in LightGBM's own text format, the same for any number of threads."""
-    return re.sub(
-        r"^\[num_threads: \d+\]$", "[num_threads: 1]", booster.model_to_string(), flags=re.MULTILINE
-    )
+    return re.sub(r"^\[num_threads: \d+\]$", "[num_threads: 1]", booster.model_to_string(), flags=re.MULTILINE)

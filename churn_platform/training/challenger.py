@@ -114,9 +114,7 @@ def train(
     say = progress or (lambda text, share: None)
     say("reading the training set", 0.0)
     rows = training_set.load(store)
-    split = temporal_split(
-        _months_with_rows(rows), training_set.spec["horizon_days"], training_set.spec["gap_days"]
-    )
+    split = temporal_split(_months_with_rows(rows), training_set.spec["horizon_days"], training_set.spec["gap_days"])
     material = _prepare(training_set, rows, split, seed)
     y = rows.label
     seen = churners(y[material.train], rows.group[material.train])
@@ -193,9 +191,7 @@ def _prepare(training_set: TrainingSet, rows: TrainingRows, split: Split, seed: 
     """Encode by the training months alone, and lay out the folds as row numbers."""
     train = np.flatnonzero(np.isin(rows.observation, split.train))
     holdout = np.flatnonzero(np.isin(rows.observation, split.holdout))
-    encoder = FeatureEncoder.fit(
-        training_set.features, {name: values[train] for name, values in rows.columns.items()}
-    )
+    encoder = FeatureEncoder.fit(training_set.features, {name: values[train] for name, values in rows.columns.items()})
     encoded = encoder.transform(rows.columns)
     forward = [
         (np.flatnonzero(np.isin(rows.observation, learn)), np.flatnonzero(np.isin(rows.observation, judge)))
@@ -240,24 +236,16 @@ def _choose(
     return forest, logistic, record
 
 
-def _temporal(
-    material: _Material, model: Model, learner: Learner, logistic: Learner
-) -> tuple[Platt, Floats, Floats]:
+def _temporal(material: _Material, model: Model, learner: Learner, logistic: Learner) -> tuple[Platt, Floats, Floats]:
     """Platt from folds inside the training months; predictions of the final model on the holdout."""
     y, x = material.rows.label, material.encoded
-    judged = [
-        (validate, learner.fit(x[learn], y[learn]).margin(x[validate])) for learn, validate in material.folds
-    ]
-    platt = fit_platt(
-        np.concatenate([y[validate] for validate, _ in judged]), np.concatenate([m for _, m in judged])
-    )
+    judged = [(validate, learner.fit(x[learn], y[learn]).margin(x[validate])) for learn, validate in material.folds]
+    platt = fit_platt(np.concatenate([y[validate] for validate, _ in judged]), np.concatenate([m for _, m in judged]))
     floor = logistic.fit(x[material.train], y[material.train])
     return platt, platt(model.margin(x[material.holdout])), floor.margin(x[material.holdout])
 
 
-def _out_of_fold(
-    material: _Material, learner: Learner, logistic: Learner, seed: int
-) -> tuple[Platt, Floats, Floats]:
+def _out_of_fold(material: _Material, learner: Learner, logistic: Learner, seed: int) -> tuple[Platt, Floats, Floats]:
     """Predictions of every row by models that saw neither it nor its fold's calibration.
 
     The folds are drawn with another seed than the search's, so that parameters chosen on folds are judged on
@@ -295,9 +283,7 @@ def _parts(
         forest=forest,
         linear=linear,
         weights={"linear" if forest is None else "forest": 1.0},
-        profile=profile_features(
-            training_set.features, {name: values[train] for name, values in rows.columns.items()}
-        ),
+        profile=profile_features(training_set.features, {name: values[train] for name, values in rows.columns.items()}),
         reference=reference,
         reference_margins=platt(model.margin(reference)),
         metadata={

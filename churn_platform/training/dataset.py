@@ -148,9 +148,7 @@ def build_training_set(
             "No observation has both features and labels.",
             mend="Materialize customer_features and churn_labels.",
         )
-    table, months = _join(
-        feature_digests, label_digests, observations, features, contract, store, include_treated
-    )
+    table, months = _join(feature_digests, label_digests, observations, features, contract, store, include_treated)
     rows = table.drop_columns(["customer_id"])
     spec = {
         "schema": "training_spec/1",

@@ -36,8 +36,7 @@ class FeatureEncoder:
         self.features = tuple(features)
         self.levels = {f.name: tuple(levels[f.name]) for f in self.features if f.kind == "category"}
         self._codes = {
-            name: {level: float(code) for code, level in enumerate(known)}
-            for name, known in self.levels.items()
+            name: {level: float(code) for code, level in enumerate(known)} for name, known in self.levels.items()
         }
 
     @classmethod
@@ -101,9 +100,7 @@ class FeatureEncoder:
         if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
             numbers = values.astype(np.float64)
         else:
-            numbers = np.fromiter(
-                (_number(feature.name, v) for v in values), dtype=np.float64, count=len(values)
-            )
+            numbers = np.fromiter((_number(feature.name, v) for v in values), dtype=np.float64, count=len(values))
         if np.isinf(numbers).any():
             raise _not_a_number(feature.name, "infinity")
         return numbers

@@ -63,9 +63,7 @@ class LinearDesign:
     def __init__(self, terms: Sequence[_Number | _Category]) -> None:
         self.terms = tuple(terms)
         ends = np.cumsum([term.width for term in self.terms])
-        self.slices = [
-            slice(int(end) - term.width, int(end)) for end, term in zip(ends, self.terms, strict=True)
-        ]
+        self.slices = [slice(int(end) - term.width, int(end)) for end, term in zip(ends, self.terms, strict=True)]
         self.width = int(ends[-1]) if len(ends) else 0
 
     @classmethod
@@ -87,9 +85,7 @@ class LinearDesign:
             filled = np.clip(np.where(np.isnan(values), fill, values), low, high)
             spread = float(filled.std())
             terms.append(
-                _Number(
-                    position, fill, low, high, float(filled.mean()), spread or 1.0, len(known) < len(values)
-                )
+                _Number(position, fill, low, high, float(filled.mean()), spread or 1.0, len(known) < len(values))
             )
         return cls(terms)
 

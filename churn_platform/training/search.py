@@ -161,9 +161,7 @@ def _complete(params: dict[str, Any]) -> dict[str, Any]:
     return {**params, "num_leaves": min(params["num_leaves"], 2 ** params["max_depth"])}
 
 
-def _learning_data(
-    encoded: Floats, y: Array, learn: Array, most: int, categorical: Sequence[int], seed: int
-) -> Any:
+def _learning_data(encoded: Floats, y: Array, learn: Array, most: int, categorical: Sequence[int], seed: int) -> Any:
     """The dataset of a fold's rows, sampled where there are too many."""
     rows, weight = sample_negatives(y, learn, most, seed)
     return boosting.dataset(encoded[rows], y[rows], categorical, weight=weight)

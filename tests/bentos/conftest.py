@@ -61,9 +61,7 @@ def bento(home: Home, package: Path) -> BuiltBento:
 def prepared(home: Home, bento: BuiltBento) -> Prepared:
     pseudonyms = IdentityVault.open(home).pseudonymise([*CUSTOMERS, "raw-customer-left"])[:-1]
     columns = make_columns(len(CUSTOMERS), seed=9)
-    rows = [
-        {name: _known(columns[name][i]) for name in NAMES} | {"mrr": 10.0 * i} for i in range(len(CUSTOMERS))
-    ]
+    rows = [{name: _known(columns[name][i]) for name in NAMES} | {"mrr": 10.0 * i} for i in range(len(CUSTOMERS))]
     _materialize(home, pseudonyms, rows)
     return Prepared(home, bento, ApiKeys.open(home).create("tests", "service")[0], rows)
 

@@ -37,9 +37,7 @@ def test_everything_is_there(runtime: Runtime, prepared: Prepared) -> None:
     assert (runtime.scorer.name, runtime.scorer.version) == ("churn", "3")
 
 
-def test_an_altered_model_is_not_served(
-    runtime: Runtime, prepared: Prepared, package: Path, tmp_path: Path
-) -> None:
+def test_an_altered_model_is_not_served(runtime: Runtime, prepared: Prepared, package: Path, tmp_path: Path) -> None:
     folder = tmp_path / "package"
     shutil.copytree(package, folder)
     model = folder / "model.txt"
@@ -56,9 +54,7 @@ def test_an_altered_model_is_not_served(
     assert runtime.missing == {}
 
 
-def test_without_a_registry_and_version_the_package_speaks(
-    runtime: Runtime, prepared: Prepared, package: Path
-) -> None:
+def test_without_a_registry_and_version_the_package_speaks(runtime: Runtime, prepared: Prepared, package: Path) -> None:
     complete(runtime, package, prepared.home)
     assert runtime.scorer is not None
     assert runtime.scorer.name == "churn"

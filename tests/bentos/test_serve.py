@@ -30,9 +30,7 @@ def test_health(served: Served) -> None:
 
 
 def test_by_features(served: Served, prepared: Prepared) -> None:
-    answer = predict(
-        served, prepared.key, {"features": {"logins_30d": 2, "plan": "basic", "mrr": 100}}
-    ).json()
+    answer = predict(served, prepared.key, {"features": {"logins_30d": 2, "plan": "basic", "mrr": 100}}).json()
     total = answer["base_value"] + math.fsum(answer["contributions"].values())
     assert total == pytest.approx(answer["margin"], abs=1e-9)
     assert answer["probability"] == pytest.approx(1 / (1 + math.exp(-answer["margin"])), abs=1e-9)
@@ -94,9 +92,7 @@ def test_metrics_and_log_name_nobody(served: Served, prepared: Prepared) -> None
     assert not [file for file in files if b"raw-customer" in file.read_bytes()]
 
 
-def test_without_a_model_it_lives_and_becomes_ready(
-    prepared: Prepared, package: Path, tmp_path: Path
-) -> None:
+def test_without_a_model_it_lives_and_becomes_ready(prepared: Prepared, package: Path, tmp_path: Path) -> None:
     folder = tmp_path / "later"
     service = start(prepared.home, prepared.bento.tag, tmp_path / "service.log", CHURN_CHAMPION=str(folder))
     try:

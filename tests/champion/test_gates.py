@@ -134,9 +134,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("changes", "tier", "name", "outcome", "first", "replacing"), CASES)
-def test_table(
-    changes: dict[str, Any], tier: Any, name: str | None, outcome: str, first: str, replacing: str
-) -> None:
+def test_table(changes: dict[str, Any], tier: Any, name: str | None, outcome: str, first: str, replacing: str) -> None:
     candidate = {**GOOD, **changes}
     decision = decide(candidate, None, tier)
     assert decision.outcome == first
@@ -161,9 +159,7 @@ def test_table(
         (-0.03, -0.05, -0.011, "reject"),
     ],
 )
-def test_against_the_champion_on_the_same_rows(
-    difference: float, low: float, high: float, outcome: str
-) -> None:
+def test_against_the_champion_on_the_same_rows(difference: float, low: float, high: float, outcome: str) -> None:
     candidate = {**GOOD, **against("champion", difference, low, high)}
     assert decide(candidate, CHAMPION).outcome == outcome
 

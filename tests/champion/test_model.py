@@ -49,9 +49,7 @@ def test_the_native_library_agrees_with_the_python_package(trained: Trained, pac
     booster = lgb.Booster(model_str=(package / "model.txt").read_text())
     assert model.forest is not None
     np.testing.assert_array_equal(model.forest.margin(encoded), booster.predict(encoded, raw_score=True))
-    np.testing.assert_array_equal(
-        model.forest.contributions(encoded), booster.predict(encoded, pred_contrib=True)
-    )
+    np.testing.assert_array_equal(model.forest.contributions(encoded), booster.predict(encoded, pred_contrib=True))
     assert model.forest.trees == booster.num_trees()
 
 
@@ -95,9 +93,7 @@ def test_a_forest_and_a_linear_member_together_add_up(trained: Trained, tmp_path
     rows, features = trained.rows, trained.set.features
     encoder = FeatureEncoder.fit(features, rows.columns)
     encoded, y = encoder.transform(rows.columns), rows.label
-    booster = boosting.fit(
-        boosting.dataset(encoded, y, encoder.categorical), REGULARISED, 30, seed=0, threads=1
-    )
+    booster = boosting.fit(boosting.dataset(encoded, y, encoder.categorical), REGULARISED, 30, seed=0, threads=1)
     linear = fit_logistic(encoder, encoded, y, 0.03)
     platt = Platt(0.9, -0.1)
     raw = 0.7 * boosting.raw_margin(booster, encoded) + 0.2 * linear.margin(encoded)
@@ -117,13 +113,9 @@ def test_a_forest_and_a_linear_member_together_add_up(trained: Trained, tmp_path
     model = load_package(tmp_path / "both", digest=digest)
     scored = model.score(rows.columns)
     np.testing.assert_allclose(scored.margin, platt(raw), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(
-        scored.base_value + scored.contributions.sum(axis=1), scored.margin, rtol=0, atol=1e-9
-    )
+    np.testing.assert_allclose(scored.base_value + scored.contributions.sum(axis=1), scored.margin, rtol=0, atol=1e-9)
     assert write_package(tmp_path / "again", parts) == digest
-    assert (
-        write_package(tmp_path / "other", dataclasses.replace(parts, calibration=Platt(0.9, 0.0))) != digest
-    )
+    assert write_package(tmp_path / "other", dataclasses.replace(parts, calibration=Platt(0.9, 0.0))) != digest
 
 
 def test_reasons_name_what_weighs_most(trained: Trained, package: Path) -> None:

@@ -73,9 +73,7 @@ PLAN = Feature("x", "f", "category", "plan", "", "", "", 0)
         ),
     ],
 )
-def test_numbers(
-    feature: Feature, value: Any, typical: float | None, contribution: float, wanted: str
-) -> None:
+def test_numbers(feature: Feature, value: Any, typical: float | None, contribution: float, wanted: str) -> None:
     assert sentence(feature, value, contribution, {"x": {"median": typical}}, "EUR") == wanted
 
 

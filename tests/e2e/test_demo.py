@@ -43,7 +43,8 @@ def test_the_answer_keeps_its_contract(demo: Demo) -> None:
     assert answer["evaluation"]["protocol"] == "temporal"
     assert answer["evaluation"]["auc"] > 0.7
     assert answer["oracle_auc"] > answer["evaluation"]["auc"] - 0.1
-    assert answer["online_customers"] == 700
+    # Active as it is known: a departure is recorded days after it took effect, a signup some hours after.
+    assert 690 <= answer["online_customers"] <= 710
     assert "champion_bento" in answer["materialized"]
 
 
@@ -80,9 +81,7 @@ def test_raw_ids_stay_in_the_sources_and_the_vault(demo: Demo) -> None:
     pattern.write_bytes(b"\n".join(ids))
     allowed = {demo.home / "sources", demo.home / "vault"}
     places = [str(place) for place in demo.home.iterdir() if place not in allowed]
-    found = subprocess.run(
-        ["grep", "-rlaF", "-f", str(pattern), *places], capture_output=True, text=True, check=False
-    )
+    found = subprocess.run(["grep", "-rlaF", "-f", str(pattern), *places], capture_output=True, text=True, check=False)
     assert found.returncode == 1, f"raw ids in: {found.stdout[:2000]}"
     wanted = {i.decode() for i in ids}
     looked_at = 0

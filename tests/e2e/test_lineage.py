@@ -48,9 +48,7 @@ def _ask(query: str) -> dict[str, Any]:
 
     with (
         DagsterInstance.get() as instance,
-        WorkspaceProcessContext(
-            instance, WorkspaceFileTarget([str(CHECKOUT / "workspace.yaml")])
-        ) as context,
+        WorkspaceProcessContext(instance, WorkspaceFileTarget([str(CHECKOUT / "workspace.yaml")])) as context,
     ):
         client = TestClient(DagsterWebserver(context).create_asgi_app())
         answer = client.post("/graphql", json={"query": query}).json()
@@ -113,7 +111,11 @@ def test_the_checks_have_passed(nodes: dict[str, Any]) -> None:
     }
     assert len(outcomes) > 15
     failed = {name for name, status in outcomes.items() if status != "SUCCEEDED"}
-    assert failed <= {"drift_report:population_is_stable", "evaluation:beats_floors", "evaluation:calibrated"}, outcomes
+    assert failed <= {
+        "drift_report:population_is_stable",
+        "evaluation:beats_floors",
+        "evaluation:calibrated",
+    }, outcomes
 
 
 def test_partitions_are_the_observation_months(nodes: dict[str, Any], demo: Demo) -> None:

@@ -70,9 +70,7 @@ def test_bins_hold_every_row_once_and_never_divide_equal_predictions(
     assert sum(b.rows for b in bins) == len(y)
     assert sum(b.rows * b.observed for b in bins) == pytest.approx(y.sum())
     assert all(earlier.high < later.low for earlier, later in pairwise(bins))
-    assert metrics.ece(y, p, 5) == pytest.approx(
-        sum(b.rows / len(y) * abs(b.predicted - b.observed) for b in bins)
-    )
+    assert metrics.ece(y, p, 5) == pytest.approx(sum(b.rows / len(y) * abs(b.predicted - b.observed) for b in bins))
 
 
 def test_equal_mass_bins_are_of_equal_mass() -> None:

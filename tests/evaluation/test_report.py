@@ -72,9 +72,7 @@ def test_predictions_are_kept_as_they_are(predictions: Predictions, tmp_path: Pa
     for name, values in vars(predictions).items():
         if name != "floors":
             np.testing.assert_array_equal(getattr(again, name), values)
-    np.testing.assert_array_equal(
-        again.floors["logistic_regression"], predictions.floors["logistic_regression"]
-    )
+    np.testing.assert_array_equal(again.floors["logistic_regression"], predictions.floors["logistic_regression"])
     assert again.write(store) == digest
 
 
@@ -95,9 +93,7 @@ def test_the_oracle_is_taken_from_the_same_rows_or_not_at_all(predictions: Predi
         "observation": [truth["observation"][i] for i in order],
         "probability": truth["probability"][order],
     }
-    assert oracle_auc(rows, pa.table(shuffled)) == pytest.approx(
-        auc(predictions.label, predictions.probability)
-    )
+    assert oracle_auc(rows, pa.table(shuffled)) == pytest.approx(auc(predictions.label, predictions.probability))
     assert oracle_auc(rows, {name: values[:1900] for name, values in truth.items()}) is None
 
 

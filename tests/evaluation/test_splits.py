@@ -68,9 +68,7 @@ def test_february_is_too_short_for_a_horizon_of_thirty_days() -> None:
         (["snapshot"], 30, ["snapshot"], [], "grouped"),
     ],
 )
-def test_short_histories(
-    keys: list[str], horizon: int, train: list[str], holdout: list[str], tuned_on: str
-) -> None:
+def test_short_histories(keys: list[str], horizon: int, train: list[str], holdout: list[str], tuned_on: str) -> None:
     split = temporal_split(keys, horizon, 0)
     assert (list(split.train), list(split.holdout), split.tuned_on) == (train, holdout, tuned_on)
 

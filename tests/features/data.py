@@ -106,9 +106,7 @@ def relational(*, without: Iterable[str] = (), **changes: Any) -> Contract:
         "interventions": (
             ["intervention_id"],
             "assigned_at",
-            columns(
-                delivered_at="timestamp", play="category", arm="category", propensity="number", cost="number"
-            ),
+            columns(delivered_at="timestamp", play="category", arm="category", propensity="number", cost="number"),
         ),
         "churn_events": (
             ["churn_event_id"],

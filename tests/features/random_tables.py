@@ -41,9 +41,7 @@ def _customer(rng: np.random.Generator, who: str, tables: dict[str, list[Row]]) 
         return row
 
     def revise(row: Row, table: str, **values: Any) -> None:
-        tables[table].append(
-            {**row, **values, "ingested_at": row["ingested_at"] + timedelta(hours=lag() + 1)}
-        )
+        tables[table].append({**row, **values, "ingested_at": row["ingested_at"] + timedelta(hours=lag() + 1)})
 
     joined = day(0, 150)
     add("accounts", joined, industry=str(rng.choice(["a", "b"])), region="r", country="x", initial_size="s")
@@ -81,9 +79,7 @@ def _customer(rng: np.random.Generator, who: str, tables: dict[str, list[Row]]) 
         )
     for _ in range(int(rng.integers(0, 8))):
         at = day(0, DAYS)
-        invoice = add(
-            "invoices", at, amount=float(np.round(rng.uniform(1, 99), 2)), due_at=at + timedelta(days=14)
-        )
+        invoice = add("invoices", at, amount=float(np.round(rng.uniform(1, 99), 2)), due_at=at + timedelta(days=14))
         if rng.random() < 0.7:
             paid = at + timedelta(days=float(rng.integers(1, 60)))
             revise(invoice, "invoices", paid_at=paid, failed_attempts=int(rng.integers(0, 3)))

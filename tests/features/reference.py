@@ -22,9 +22,7 @@ def known(rows: Rows, t: datetime) -> Rows:
 
 
 def customer_rows(tables: dict[str, Rows], who: str, t: datetime) -> dict[str, Rows]:
-    return {
-        name: [row for row in known(rows, t) if row["customer_id"] == who] for name, rows in tables.items()
-    }
+    return {name: [row for row in known(rows, t) if row["customer_id"] == who] for name, rows in tables.items()}
 
 
 def days(start: datetime, end: datetime) -> float:
@@ -68,9 +66,7 @@ def newest(rows: Rows, column: str) -> float | None:
 def subscriptions(rows: Rows, t: datetime) -> list[Rows]:
     """The live subscriptions, each as its versions by start, one per start: the one known last."""
     by_id: dict[str, dict[datetime, Row]] = {}
-    for row in sorted(
-        rows, key=lambda r: (r["ingested_at"], r["mrr"] if r["mrr"] is not None else -1, r["seats"])
-    ):
+    for row in sorted(rows, key=lambda r: (r["ingested_at"], r["mrr"] if r["mrr"] is not None else -1, r["seats"])):
         by_id.setdefault(row["subscription_id"], {})[row["event_time"]] = row
     live = []
     for versions in by_id.values():
@@ -141,15 +137,9 @@ def usage(rows: Rows, t: datetime, tenure: float, seats: Any, seats_before: Any)
     prior = window(rows, t, 60, 30)
     reach = recent[90]
     made: dict[str, Any] = {
-        "days_since_last_activity": (
-            days(max(row["event_time"] for row in reach), t) if reach else min(tenure, 90.0)
-        ),
-        "weekday_share_90d": ratio(
-            float(sum(row["event_time"].weekday() < 5 for row in reach)), float(len(reach))
-        ),
-        "core_actions_per_active_seat_30d": ratio(
-            total(recent[30], "core_actions"), total(recent[30], "active_seats")
-        ),
+        "days_since_last_activity": (days(max(row["event_time"] for row in reach), t) if reach else min(tenure, 90.0)),
+        "weekday_share_90d": ratio(float(sum(row["event_time"].weekday() < 5 for row in reach)), float(len(reach))),
+        "core_actions_per_active_seat_30d": ratio(total(recent[30], "core_actions"), total(recent[30], "active_seats")),
         "error_rate_30d": ratio(total(recent[30], "errors"), total(recent[30], "core_actions")),
         "logins_per_seat_30d": ratio(total(recent[30], "logins"), seats),
         "seat_utilisation_30d": ratio(mean(recent[30], "active_seats"), seats),
@@ -184,17 +174,13 @@ def others(mine: dict[str, Rows], t: datetime) -> dict[str, Any]:
     bills, tickets, surveys = mine["invoices"], mine["tickets"], mine["surveys"]
     failed = [row["event_time"] for row in bills if (row.get("failed_attempts") or 0) > 0]
     overdue = [row for row in bills if row["due_at"] < t and (not row.get("paid_at") or row["paid_at"] > t)]
-    late = [
-        row for row in window(bills, t, 180) if row.get("paid_at") and row["due_at"] < row["paid_at"] <= t
-    ]
+    late = [row for row in window(bills, t, 180) if row.get("paid_at") and row["due_at"] < row["paid_at"] <= t]
     answered = [row["event_time"] for row in surveys if row["nps"] is not None]
     touches = window(mine["marketing"], t, 90)
     delivered = [
         row
         for row in mine["interventions"]
-        if row["arm"] == "treated"
-        and row["delivered_at"]
-        and t - timedelta(days=90) < row["delivered_at"] <= t
+        if row["arm"] == "treated" and row["delivered_at"] and t - timedelta(days=90) < row["delivered_at"] <= t
     ]
     return {
         "failed_payments_90d": total(window(bills, t, 90), "failed_attempts"),

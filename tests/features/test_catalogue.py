@@ -72,9 +72,7 @@ def test_the_catalogue_is_what_is_made(name: str, store: ContentStore) -> None:
     assert set(table["event_timestamp"].to_pylist()) == {instant("2024-08-01")}
     assert table.schema.field("mrr").type == pa.float64()
     for feature in features:
-        assert table.schema.field(feature.name).type == (
-            pa.float64() if feature.kind == "number" else pa.string()
-        )
+        assert table.schema.field(feature.name).type == (pa.float64() if feature.kind == "number" else pa.string())
     assert set(month.versions_used) <= set(contract.tables)
 
 
@@ -129,11 +127,7 @@ def test_two_features_of_one_name_are_refused() -> None:
 def test_every_feature_is_described_for_people() -> None:
     features = catalogue_for(parse_contract(simulated()))
     assert 55 <= len(features) <= 80
-    assert (
-        len({feature.name for feature in features})
-        == len({feature.label for feature in features})
-        == len(features)
-    )
+    assert len({feature.name for feature in features}) == len({feature.label for feature in features}) == len(features)
     for feature in features:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", feature.name)
         assert feature.label

@@ -62,9 +62,7 @@ def label(
     tables = Tables(contract, store, {"churn_events": events, "interventions": treatments or []})
     names = [name for name in ("churn_events", "interventions") if name in contract.tables]
     versions = {name: tables.version(name, f"{AS_OF:%Y-%m-%d}") for name in names}
-    month = label_months(contract, versions, [KEY], as_of=as_of, populations={KEY: population}, store=store)[
-        KEY
-    ]
+    month = label_months(contract, versions, [KEY], as_of=as_of, populations={KEY: population}, store=store)[KEY]
     rows = pq.read_table(store.path(month.digest)).to_pylist()
     assert [row["customer_id"] for row in rows] == sorted(people)
     return month, {row["customer_id"]: row for row in rows}
@@ -127,9 +125,7 @@ def test_labels_mature_after_horizon_and_delay(store: ContentStore) -> None:
     assert mature(relational(), KEY, certain)
     assert not mature(relational(), KEY, certain - MICROSECOND)
     assert not mature(relational(gap_days=1), KEY, certain)
-    month, rows = label(
-        store, [left("a", T + DAY), left("b", T - DAY, recorded=T + DAY)], as_of=certain - MICROSECOND
-    )
+    month, rows = label(store, [left("a", T + DAY), left("b", T - DAY, recorded=T + DAY)], as_of=certain - MICROSECOND)
     assert not month.mature
     assert (month.positives, month.censored) == (0, 0)
     assert {row["outcome"] for row in rows.values()} == {"immature", "left_before"}
@@ -181,8 +177,6 @@ def test_bad_input_is_named(store: ContentStore) -> None:
         label_months(contract, {}, [KEY], as_of=AS_OF.replace(tzinfo=UTC), populations={}, store=store)
     with pytest.raises(FeatureError, match="no version of the table churn_events"):
         label_months(contract, {}, [KEY], as_of=AS_OF, populations={}, store=store)
-    versions = {
-        name: Tables(contract, store, {}).version(name, KEY) for name in ("churn_events", "interventions")
-    }
+    versions = {name: Tables(contract, store, {}).version(name, KEY) for name in ("churn_events", "interventions")}
     with pytest.raises(FeatureError, match="no feature table for 2024-06-01"):
         label_months(contract, versions, [KEY], as_of=AS_OF, populations={}, store=store)

@@ -95,9 +95,7 @@ def version(store: ContentStore) -> TableVersion:
         ]
     )
     with store.temporary() as path:
-        pq.write_table(
-            pa.Table.from_pylist([{"row_id": row["customer_id"], **row} for row in ROWS], schema), path
-        )
+        pq.write_table(pa.Table.from_pylist([{"row_id": row["customer_id"], **row} for row in ROWS], schema), path)
         digest = store.put_file(path, move=True)
     return TableVersion("snapshot", "snapshot", (TablePart("snapshot", digest, len(ROWS)),))
 
@@ -141,9 +139,7 @@ def test_without_a_value_column_the_value_is_unknown(store: ContentStore) -> Non
 
 def test_a_column_may_not_take_the_place_of_the_value(store: ContentStore) -> None:
     columns = {**COLUMNS, "mrr": {"type": "number"}}
-    tables = {
-        "snapshot": {"path": "t.csv", "entity": "customerID", "key": ["customerID"], "columns": columns}
-    }
+    tables = {"snapshot": {"path": "t.csv", "entity": "customerID", "key": ["customerID"], "columns": columns}}
     with pytest.raises(FeatureError, match="The column mrr"):
         catalogue_for(snapshot(tables=tables))
     assert "mrr" in {feature.name for feature in catalogue_for(snapshot(tables=tables, value_column="mrr"))}
@@ -159,9 +155,7 @@ def test_labels_come_from_the_label_column(store: ContentStore) -> None:
     }
     month = label_months(contract, {"snapshot": version(store)}, ["snapshot"], **arguments)["snapshot"]
     rows = pq.read_table(store.path(month.digest)).to_pylist()
-    assert [
-        (row["customer_id"], row["outcome"], row["label"], row["mrr"], row["treated"]) for row in rows
-    ] == [
+    assert [(row["customer_id"], row["outcome"], row["label"], row["mrr"], row["treated"]) for row in rows] == [
         ("a", "retained", 0, 10.0, False),
         ("b", "voluntary", 1, 29.85, False),
     ]

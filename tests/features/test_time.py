@@ -40,9 +40,7 @@ def is_future(row: Row, t: datetime) -> bool:
 
 @examples
 @given(seed=seeds, observation=observations)
-def test_truncating_the_future_changes_no_feature(
-    seed: int, observation: str, shared_store: ContentStore
-) -> None:
+def test_truncating_the_future_changes_no_feature(seed: int, observation: str, shared_store: ContentStore) -> None:
     tables, t = random_tables(seed), instant(observation)
     truncated = {name: [row for row in rows if not is_future(row, t)] for name, rows in tables.items()}
     assert digest(truncated, observation, shared_store) == digest(tables, observation, shared_store)
@@ -138,9 +136,7 @@ def customer(*usage: Row, **tables: list[Row]) -> dict[str, list[Row]]:
     start = datetime.fromisoformat("2022-06-01")
     return {
         "accounts": [event("c", "a", start)],
-        "subscriptions": [
-            event("c", "s", start, subscription_id="s", seats=10, mrr=100.0, plan="pro", renews_at=T)
-        ],
+        "subscriptions": [event("c", "s", start, subscription_id="s", seats=10, mrr=100.0, plan="pro", renews_at=T)],
         "usage": list(usage),
         **tables,
     }

@@ -78,9 +78,7 @@ def test_a_key_is_random_text_of_one_form(keys: ApiKeys):
 
 def test_a_secret_carries_256_bits(monkeypatch: pytest.MonkeyPatch):
     for number, digits in ((0, "0" * 43), (2**256 - 1, None)):
-        monkeypatch.setattr(
-            secret_text.secrets, "randbits", lambda bits, n=number: n if bits == 256 else 1 / 0
-        )
+        monkeypatch.setattr(secret_text.secrets, "randbits", lambda bits, n=number: n if bits == 256 else 1 / 0)
         _, text = secret_text.generate()
         secret = text.rpartition("_")[2]
         assert digits in (None, secret)

@@ -117,8 +117,8 @@ def test_a_gap_in_the_months_breaks_retention() -> None:
 
 
 def test_revenue_at_risk() -> None:
-    assert revenue_at_risk(np.array([0.5, 0.1]), np.array([100.0, np.nan]), 60) == pytest.approx(100.0)
-    assert revenue_at_risk(np.array([0.5]), np.array([np.nan]), 30) is None
+    assert revenue_at_risk(np.array([0.5, 0.1]), np.array([100.0, np.nan])) == pytest.approx(0.5 * 100 * 12)
+    assert revenue_at_risk(np.array([0.5]), np.array([np.nan])) is None
 
 
 def test_expected_against_observed_leavers() -> None:
@@ -146,7 +146,7 @@ def test_held_out_predictions_by_month() -> None:
 
 def test_summary_of_scores() -> None:
     report = summarize([JANUARY, FEBRUARY], scores(), horizon_days=30, top=2)
-    assert report.revenue_at_risk == pytest.approx(200 + 60 + 10)
+    assert report.revenue_at_risk == pytest.approx((200 + 60 + 10) * 12)
     assert report.expected_leavers == pytest.approx(1.2)
     assert report.top_decile_share == pytest.approx(200 / 270)
     assert [band.name for band in report.bands] == ["high", "low"]
@@ -162,7 +162,7 @@ def test_page_and_figures() -> None:
     second = month("2024-02-01", {"a": (150.0, "retained"), "d": (380.0, "voluntary")})
     report = summarize([JANUARY, second], scores(), horizon_days=30, currency="EUR", predictions=predictions)
     page = business_page.markdown(report)
-    assert "270 EUR expected to be lost" in page
+    assert "3,240 EUR expected to be lost" in page
     assert "| 2024-01-01 | 5 | 1,050 EUR | 25.00 % |" in page
     assert "fewer logins \\| than before" in page
     assert "data:image/svg+xml;base64," in page

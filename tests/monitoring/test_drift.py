@@ -19,16 +19,12 @@ counts = st.lists(st.integers(0, 5000), min_size=2, max_size=12)
 
 def test_psi_of_known_shares() -> None:
     # by hand: (.6 - .5) ln(.6 / .5) + (.4 - .5) ln(.4 / .5)
-    assert drift.psi([50, 50], [60, 40], smoothing=0) == pytest.approx(
-        0.1 * math.log(1.2) - 0.1 * math.log(0.8)
-    )
+    assert drift.psi([50, 50], [60, 40], smoothing=0) == pytest.approx(0.1 * math.log(1.2) - 0.1 * math.log(0.8))
 
 
 @given(counts, st.data())
 @settings(max_examples=60, deadline=None)
-def test_psi_is_symmetric_not_negative_and_zero_for_equal_shares(
-    before: list[int], data: st.DataObject
-) -> None:
+def test_psi_is_symmetric_not_negative_and_zero_for_equal_shares(before: list[int], data: st.DataObject) -> None:
     now = data.draw(st.lists(st.integers(0, 5000), min_size=len(before), max_size=len(before)))
     if not sum(before) or not sum(now):
         assert math.isnan(drift.psi(before, now))
@@ -110,9 +106,7 @@ def test_few_rows_from_the_same_population_are_not_called_drift() -> None:
     generator = np.random.default_rng(3)
     column = drift.fit_column("x", "number", generator.normal(size=20_000))
     verdicts = [drift.compare_column(column, generator.normal(size=40)) for _ in range(200)]
-    assert sum(found.psi > drift.SHIFTED for found in verdicts) > 20, (
-        "so few rows exceed the threshold by chance"
-    )
+    assert sum(found.psi > drift.SHIFTED for found in verdicts) > 20, "so few rows exceed the threshold by chance"
     assert sum(found.verdict in ("moderate", "shifted") for found in verdicts) <= 8
 
 

@@ -56,9 +56,7 @@ def test_chart_is_well_formed_and_stays_inside() -> None:
     space = "{http://www.w3.org/2000/svg}"
     lines = root.findall(f"{space}polyline")
     assert len(lines) == 2
-    points = [
-        tuple(map(float, point.split(","))) for line in lines for point in line.attrib["points"].split()
-    ]
+    points = [tuple(map(float, point.split(","))) for line in lines for point in line.attrib["points"].split()]
     assert len(points) == 4, "the point that is not finite is left out"
     assert all(0 <= x <= 460 and 0 <= y <= 320 for x, y in points)
     assert points[0][1] > points[1][1], "larger values are higher up"

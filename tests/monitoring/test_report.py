@@ -121,9 +121,7 @@ def test_an_earlier_report_is_replaced_as_a_whole(training_months: list[Path], t
 def test_nothing_to_compare_makes_no_page(tmp_path: Path) -> None:
     path = tmp_path / "month"
     pq.write_table(pa.table({"customer_id": ["a", "b"], "x": pa.nulls(2, pa.float64())}), path)
-    report = drift_report(
-        [path], path, [feature("x"), feature("customer_id", "category")], out_dir=tmp_path / "r"
-    )
+    report = drift_report([path], path, [feature("x"), feature("customer_id", "category")], out_dir=tmp_path / "r")
     assert report.evidently_html is None
     assert [column.name for column in report.columns] == ["x"], "ids are never read"
     assert "no Evidently page" in " ".join(report.notes)

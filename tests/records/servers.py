@@ -53,9 +53,7 @@ def postgres_server() -> Iterator[str]:
     """
     programs = _programs()
     if programs is None:
-        reason = (
-            "PostgreSQL is not installed (no /usr/lib/postgresql/*/bin/initdb): apt-get install postgresql"
-        )
+        reason = "PostgreSQL is not installed (no /usr/lib/postgresql/*/bin/initdb): apt-get install postgresql"
         if os.environ.get("CHURN_REQUIRE_SERVERS") == "1":
             pytest.fail(reason)
         pytest.skip(reason)

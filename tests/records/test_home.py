@@ -53,9 +53,7 @@ def test_the_home_of_a_newer_release_is_refused_and_left_alone(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["VERSION"]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"home": "1"}', '{"home": true}', '{"home": 0}', "\udc80"]
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"home": "1"}', '{"home": true}', '{"home": 0}', "\udc80"])
 def test_a_version_that_cannot_be_read_is_refused(tmp_path: Path, text: str):
     (tmp_path / "VERSION").write_text(text, errors="surrogateescape")
     with pytest.raises(HomeError, match="VERSION") as caught:

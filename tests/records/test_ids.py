@@ -17,11 +17,7 @@ def test_an_id_is_a_uuid_of_version_7_that_carries_its_time():
     before = datetime.now(UTC)
     value = uuid7()
     assert (value.version, value.variant) == (7, uuid.RFC_4122)
-    assert (
-        before - timedelta(milliseconds=1)
-        <= uuid7_time(value)
-        <= datetime.now(UTC) + timedelta(milliseconds=1)
-    )
+    assert before - timedelta(milliseconds=1) <= uuid7_time(value) <= datetime.now(UTC) + timedelta(milliseconds=1)
 
 
 def test_the_example_of_the_standard():

@@ -24,9 +24,7 @@ def test_a_tag_of_a_wrong_form_is_not_made(name: str, version: int):
         schema_tag(name, version)
 
 
-@pytest.mark.parametrize(
-    "value", [None, {}, [], 1, {"schema": 1}, {"schema": "tree"}, "tree/01", "tree/0", "tree/1\n"]
-)
+@pytest.mark.parametrize("value", [None, {}, [], 1, {"schema": 1}, {"schema": "tree"}, "tree/01", "tree/0", "tree/1\n"])
 def test_a_record_without_a_schema_is_refused(value: object):
     with pytest.raises(RecordError, match="no schema") as caught:
         check_schema(value, "tree", (1, 2))

@@ -53,9 +53,7 @@ def test_a_new_database_is_migrated_and_opened_again(database: str):
         engine = open_database(database, chain)
         with reading(engine) as connection:
             assert TABLES[chain] <= set(sa.inspect(connection).get_table_names())
-            found = (
-                connection.execute(sa.text(f"SELECT version_num FROM {version_table(chain)}")).scalars().all()
-            )
+            found = connection.execute(sa.text(f"SELECT version_num FROM {version_table(chain)}")).scalars().all()
             assert found == [head(chain)]
         engine.dispose()
         open_database(database, chain).dispose()
@@ -106,9 +104,7 @@ def test_a_failed_migration_leaves_nothing(database: str, monkeypatch: pytest.Mo
     engine.dispose()
 
 
-def test_a_database_of_an_older_release_is_migrated(
-    database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+def test_a_database_of_an_older_release_is_migrated(database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     engine = open_database(database, "vault")
     with engine.begin() as connection:
         connection.execute(sa.text("INSERT INTO fact (name, value) VALUES ('a', 'b')"))

@@ -73,9 +73,7 @@ def lay_out(folder: Path, tree: dict[str, bytes]) -> None:
 
 
 def read_tree(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @given(trees, st.booleans())

@@ -139,8 +139,7 @@ def test_the_same_key_and_order_give_the_same_pseudonyms(tmp_path: Path, embedde
     embedded.setenv("CHURN_VAULT_KEY", KEY)
     reload()
     made = [
-        IdentityVault.open(Home.open(tmp_path / name)).pseudonymise(["b", "a", "b", "c"])
-        for name in ("one", "two")
+        IdentityVault.open(Home.open(tmp_path / name)).pseudonymise(["b", "a", "b", "c"]) for name in ("one", "two")
     ]
     assert made[0] == made[1]
     assert not (tmp_path / "one" / "vault" / "vault.key").exists()
@@ -187,9 +186,7 @@ def test_a_lost_key_is_not_replaced(home: Home, vault: IdentityVault, embedded: 
 
 
 @pytest.mark.parametrize("text", ["", "short", "!" * 44, KEY[:-4], "\xff" * 44])
-def test_a_key_of_a_wrong_form_is_refused(
-    home: Home, vault: IdentityVault, embedded: pytest.MonkeyPatch, text: str
-):
+def test_a_key_of_a_wrong_form_is_refused(home: Home, vault: IdentityVault, embedded: pytest.MonkeyPatch, text: str):
     (home.vault / "vault.key").write_bytes(text.encode("latin-1"))
     with pytest.raises(HomeError, match="does not hold a key"):
         IdentityVault.open(home)

@@ -40,11 +40,7 @@ def make_package(folder: Path, *, seed: int = 0, trees: int = 20) -> str:
     """Train on 3,000 made customers and write the package; returns its digest."""
     columns = make_columns(3000, seed)
     rng = np.random.default_rng(seed + 1)
-    pull = (
-        -1.0
-        - 0.1 * (np.nan_to_num(columns["logins_30d"], nan=20.0) - 20)
-        - 1.5 * (columns["seats_used"] - 0.5)
-    )
+    pull = -1.0 - 0.1 * (np.nan_to_num(columns["logins_30d"], nan=20.0) - 20) - 1.5 * (columns["seats_used"] - 0.5)
     y = (rng.random(3000) < 1 / (1 + np.exp(-pull))).astype(np.int8)
     encoder = FeatureEncoder.fit(FEATURES, columns)
     encoded = encoder.transform(columns)

@@ -40,9 +40,7 @@ class DictVectors:
     def __init__(self, vectors: dict[str, dict[str, Any] | Missing]) -> None:
         self.vectors = vectors
 
-    def get(
-        self, pseudonyms: Sequence[str], *, at: datetime | None = None
-    ) -> dict[str, dict[str, Any] | Missing]:
+    def get(self, pseudonyms: Sequence[str], *, at: datetime | None = None) -> dict[str, dict[str, Any] | Missing]:
         return {one: self.vectors.get(one, Missing("not_found")) for one in pseudonyms}
 
 
@@ -91,9 +89,7 @@ def metrics(registry: prometheus_client.CollectorRegistry) -> ServingMetrics:
         return lambda *args, **options: kind(*args, registry=registry, **options)
 
     return ServingMetrics(
-        SimpleNamespace(
-            Counter=bound(prometheus_client.Counter), Histogram=bound(prometheus_client.Histogram)
-        )
+        SimpleNamespace(Counter=bound(prometheus_client.Counter), Histogram=bound(prometheus_client.Histogram))
     )
 
 

@@ -89,9 +89,7 @@ def test_every_endpoint_is_documented(document: dict[str, Any]) -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     for path, operations in document["paths"].items():
         for method in operations:
-            assert f"`{method.upper()} {path}`" in text, (
-                f"{method.upper()} {path} is missing from {DOCUMENT.name}"
-            )
+            assert f"`{method.upper()} {path}`" in text, f"{method.upper()} {path} is missing from {DOCUMENT.name}"
     for path in ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json"):
         assert f"`GET {path}`" in text
 

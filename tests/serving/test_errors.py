@@ -221,9 +221,7 @@ def test_by_features_without_the_store(runtime: Runtime, client: Client) -> None
 
 
 @pytest.mark.parametrize("path", ["/v1/predict", f"/v1/features/{CUSTOMER}"])
-def test_an_unforeseen_failure(
-    runtime: Runtime, client: Client, caplog: pytest.LogCaptureFixture, path: str
-) -> None:
+def test_an_unforeseen_failure(runtime: Runtime, client: Client, caplog: pytest.LogCaptureFixture, path: str) -> None:
     class Broken:
         def get(self, pseudonyms: Sequence[str], *, at: datetime | None = None) -> Any:
             raise KeyError(f"secret row of {CUSTOMER} {pseudonyms}")

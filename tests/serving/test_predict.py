@@ -52,7 +52,7 @@ def test_by_id(client: Client) -> None:
     assert answer["as_of"] == "2026-03-01T00:00:00Z"
     assert answer["model_version"] == "7"
     assert answer["variant"] == "champion"
-    assert answer["revenue_at_risk"] == round(answer["probability"] * 250, 2)
+    assert answer["revenue_at_risk"] == round(answer["probability"] * 250 * 12, 2)
 
 
 def test_by_features_at_the_clock(client: Client) -> None:
@@ -101,7 +101,7 @@ def test_more_logins_less_risk(client: Client) -> None:
     assert any("Logins in the last 30 days: 5" in reason and "raises" in reason for reason in few["reasons"])
 
 
-@pytest.mark.parametrize(("revenue", "expected"), [(100.0, 25.0), (0.0, 0.0), (None, None), (math.nan, None)])
+@pytest.mark.parametrize(("revenue", "expected"), [(100.0, 300.0), (0.0, 0.0), (None, None), (math.nan, None)])
 def test_revenue_at_risk(revenue: float | None, expected: float | None) -> None:
     assert revenue_at_risk(0.25, revenue) == expected
 

@@ -24,14 +24,10 @@ class Door:
     store: ContentStore
     vault: IdentityVault
 
-    def admit(
-        self, contract: Contract, source: Path, observations: Sequence[str], **options: Any
-    ) -> Admission:
+    def admit(self, contract: Contract, source: Path, observations: Sequence[str], **options: Any) -> Admission:
         """As :func:`churn_platform.sources.door.admit`, without Great Expectations unless asked for."""
         options.setdefault("expectations", False)
-        return admit(
-            contract, source, observations, store=self.store, vault=self.vault, home=self.home, **options
-        )
+        return admit(contract, source, observations, store=self.store, vault=self.vault, home=self.home, **options)
 
     def rows(self, version: Any, where: str = "true") -> list[dict[str, Any]]:
         """The rows of a table version, in order."""

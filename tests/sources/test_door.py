@@ -139,9 +139,7 @@ def test_csv_and_parquet_give_the_same_digests(door: Door, source: Path) -> None
 
     first = door.admit(company.contract(), source, MONTHS)
     pd.read_parquet(source / "accounts.parquet").to_csv(source / "accounts.csv", index=False, sep=";")
-    pd.read_parquet(source / "subscriptions.parquet").to_csv(
-        source / "subscriptions.csv.gz", index=False, sep="\t"
-    )
+    pd.read_parquet(source / "subscriptions.parquet").to_csv(source / "subscriptions.csv.gz", index=False, sep="\t")
     assert door.admit(company.contract(as_csv), source, MONTHS).digests == first.digests
 
 
@@ -161,9 +159,7 @@ def test_no_raw_id_leaves_the_door(door: Door, source: Path) -> None:
     assert door.vault.reveal([row[0]]) == [bad.loc[0, "account_id"]]
     tables = [path for table in admission.current.values() for path in table.paths(door.store)]
     for path in [*tables, file]:
-        content = "\n".join(
-            str(row) for row in duckdb.sql(f"SELECT * FROM read_parquet('{path}')").fetchall()
-        )
+        content = "\n".join(str(row) for row in duckdb.sql(f"SELECT * FROM read_parquet('{path}')").fetchall())
         assert "ACME-" not in content
         assert "sub-" not in content  # other ids of the company's are hashed
     for path in door.home.root.rglob("*"):
@@ -185,9 +181,7 @@ def test_the_same_customer_has_one_pseudonym_in_every_table(door: Door, source: 
 
 
 def test_ids_are_texts_whatever_the_file_makes_of_them(door: Door, source: Path) -> None:
-    accounts = pd.DataFrame(
-        {"account_id": ["007", "7"], "created_at": "2024-01-05", "ingested_at": "2024-01-05"}
-    )
+    accounts = pd.DataFrame({"account_id": ["007", "7"], "created_at": "2024-01-05", "ingested_at": "2024-01-05"})
     accounts = accounts.assign(industry="retail", initial_size="small", plan="pro", owner="x")
     accounts.to_csv(source / "accounts.csv", index=False)
 
@@ -311,9 +305,7 @@ def test_formats_decimal_commas_and_words_for_nothing(door: Door, source: Path) 
 
 def test_columns_named_like_our_own_steps(door: Door, source: Path) -> None:
     accounts = pd.read_parquet(source / "accounts.parquet")
-    accounts.rename(columns={"industry": "event", "initial_size": "c0"}).to_parquet(
-        source / "accounts.parquet"
-    )
+    accounts.rename(columns={"industry": "event", "initial_size": "c0"}).to_parquet(source / "accounts.parquet")
 
     def rename(value: dict[str, Any]) -> None:
         columns = value["tables"]["accounts"]["columns"]

@@ -136,9 +136,7 @@ def test_a_missing_column_is_named_with_its_neighbours(tmp_path: Path) -> None:
     with engine() as connection:
         raw = read_files(connection, (file,), name="usage")
         assert raw.column("usage_date", role="event_time") == " Usage_Date "
-        with pytest.raises(
-            ContractError, match=r"tables\.usage\.entity: a\.csv has no column 'acount_id'"
-        ) as raised:
+        with pytest.raises(ContractError, match=r"tables\.usage\.entity: a\.csv has no column 'acount_id'") as raised:
             raw.column("acount_id", role="entity")
     assert "account_id" in raised.value.mend
 

@@ -140,9 +140,7 @@ def test_the_error_beyond_the_tolerance_names_everything_but_keys(
         door.admit(company.contract(), source, [], tables=["usage"], calendar=calendar)
     error = raised.value
     share = f"{100 * 40 / len(usage):.3g} %"
-    assert f"Table usage: column logins must not be below 0, but 40 of {len(usage)} rows ({share})" in str(
-        error
-    )
+    assert f"Table usage: column logins must not be below 0, but 40 of {len(usage)} rows ({share})" in str(error)
     assert "tolerates 0.1 %" in str(error)
     assert "churn contract check" in str(error)
     # the message may be stored in logs, the examples are for the terminal

@@ -44,8 +44,8 @@ def test_a_flat_file_goes_through_the_same_door(door: Door, tmp_path: Path) -> N
         rows = {row["customer_id"]: row for row in door.rows(version)}
         a = rows[door.vault.find("a") or ""]
         assert list(a) == [
-            "customer_id", "row_id", "event_time", "ingested_at", "label_raw", "tenure", "Total_Charges", "senior",
-            "plan",
+            "customer_id", "row_id", "event_time", "ingested_at", "label_raw", "tenure", "Total_Charges",
+            "senior", "plan",
         ]  # fmt: skip
         assert (a["label_raw"], a["tenure"], a["Total_Charges"], a["senior"]) == ("Yes", 1.0, None, "Yes")
         assert isinstance(a["tenure"], float)

@@ -15,21 +15,11 @@ from churn_platform.features.catalogue import Feature
 from churn_platform.records.store import ContentStore
 
 FEATURES = (
-    Feature(
-        "logins_30d", "usage", "number", "logins in the last 30 days", "logins", "d", "0 without activity", 0
-    ),
-    Feature(
-        "days_since_last_activity", "usage", "number", "days since the last activity", "days", "d", "n", 0
-    ),
-    Feature(
-        "seat_share", "usage", "number", "share of paid seats in use", "share", "d", "null without seats", 2
-    ),
-    Feature(
-        "nps", "engagement", "number", "last survey answer", "points of 10", "d", "null without an answer", 0
-    ),
-    Feature(
-        "mrr", "billing", "number", "monthly revenue", "currency a month", "d", "null where not known", 2
-    ),
+    Feature("logins_30d", "usage", "number", "logins in the last 30 days", "logins", "d", "0 without activity", 0),
+    Feature("days_since_last_activity", "usage", "number", "days since the last activity", "days", "d", "n", 0),
+    Feature("seat_share", "usage", "number", "share of paid seats in use", "share", "d", "null without seats", 2),
+    Feature("nps", "engagement", "number", "last survey answer", "points of 10", "d", "null without an answer", 0),
+    Feature("mrr", "billing", "number", "monthly revenue", "currency a month", "d", "null where not known", 2),
     Feature("renewal_soon", "billing", "number", "renewal due within 30 days", "yes = 1", "d", "n", 0),
     Feature("plan", "lifecycle", "category", "plan", "", "d", "null where not known", 0),
     Feature("region", "attributes", "category", "region", "", "d", "null where not known", 0),
@@ -100,9 +90,7 @@ def world(
         involuntary = leaves & (rng.random(customers) < 1 / 6)
         treated = rng.random(customers) < 0.02
         immature = number == count - 1
-        outcome = np.where(involuntary, "involuntary", np.where(leaves, "voluntary", "retained")).astype(
-            object
-        )
+        outcome = np.where(involuntary, "involuntary", np.where(leaves, "voluntary", "retained")).astype(object)
         label = [None if i or immature else int(v) for i, v in zip(involuntary, leaves, strict=True)]
         if immature:
             outcome[:] = "immature"

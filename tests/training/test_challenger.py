@@ -106,9 +106,7 @@ def test_few_churners_give_a_shrunk_logistic_regression(store: ContentStore, tmp
     model = load_package(tmp_path / "package")
     assert model.forest is None
     scored = model.score(rows.load(store).columns)
-    np.testing.assert_allclose(
-        scored.base_value + scored.contributions.sum(axis=1), scored.margin, rtol=0, atol=1e-9
-    )
+    np.testing.assert_allclose(scored.base_value + scored.contributions.sum(axis=1), scored.margin, rtol=0, atol=1e-9)
 
 
 def test_too_few_churners_are_refused_with_the_mend(store: ContentStore) -> None:

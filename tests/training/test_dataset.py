@@ -19,23 +19,17 @@ def made(store: ContentStore) -> synthetic.World:
 
 
 def build(world: synthetic.World, store: ContentStore, **options: bool) -> TrainingSet:
-    return build_training_set(
-        world.features, world.labels, synthetic.FEATURES, world.contract, store=store, **options
-    )
+    return build_training_set(world.features, world.labels, synthetic.FEATURES, world.contract, store=store, **options)
 
 
 def labels_of(world: synthetic.World, store: ContentStore) -> pa.Table:
     return pa.concat_tables(pq.read_table(store.path(digest)) for digest in world.labels.values())
 
 
-def test_only_labelled_untreated_rows_of_mature_months_stay(
-    made: synthetic.World, store: ContentStore
-) -> None:
+def test_only_labelled_untreated_rows_of_mature_months_stay(made: synthetic.World, store: ContentStore) -> None:
     found = build(made, store)
     rows = found.load(store)
-    wanted = [
-        row for row in labels_of(made, store).to_pylist() if row["label"] is not None and not row["treated"]
-    ]
+    wanted = [row for row in labels_of(made, store).to_pylist() if row["label"] is not None and not row["treated"]]
     assert len(rows) == len(wanted) == found.spec["n_rows"]
     assert int(rows.label.sum()) == sum(row["label"] for row in wanted) == found.spec["positives"]
     assert found.observations == tuple(sorted(made.features))[:-1]
@@ -66,17 +60,11 @@ def test_keys_name_the_customer_of_each_row(made: synthetic.World, store: Conten
     found = build(made, store)
     rows, customers = found.load(store), found.customers(store)
     truth = {(row["customer_id"], row["observation_date"]): row for row in labels_of(made, store).to_pylist()}
-    for customer, observation, label, mrr in zip(
-        customers, rows.observation, rows.label, rows.mrr, strict=True
-    ):
+    for customer, observation, label, mrr in zip(customers, rows.observation, rows.label, rows.mrr, strict=True):
         assert truth[customer, observation]["label"] == label
         assert truth[customer, observation]["mrr"] == mrr
     # a customer has one number, and a number one customer
-    assert (
-        len(set(zip(customers, rows.group.tolist(), strict=True)))
-        == len(set(customers))
-        == len(set(rows.group))
-    )
+    assert len(set(zip(customers, rows.group.tolist(), strict=True))) == len(set(customers)) == len(set(rows.group))
 
 
 def test_pseudonyms_and_order_of_rows_do_not_matter(store: ContentStore) -> None:
@@ -115,9 +103,7 @@ def test_errors_name_what_is_missing(made: synthetic.World, store: ContentStore)
         build_training_set({}, made.labels, synthetic.FEATURES, made.contract, store=store)
     last = max(made.labels)
     with pytest.raises(NotEnoughDataError, match="mature"):
-        build_training_set(
-            {last: made.features[last]}, made.labels, synthetic.FEATURES, made.contract, store=store
-        )
+        build_training_set({last: made.features[last]}, made.labels, synthetic.FEATURES, made.contract, store=store)
     stranger = dataclasses.replace(synthetic.FEATURES[0], name="not_there")
     with pytest.raises(TrainingError, match="not_there"):
         build_training_set(made.features, made.labels, [stranger], made.contract, store=store)

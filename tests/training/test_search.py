@@ -24,9 +24,7 @@ def rows() -> tuple[np.ndarray, np.ndarray, list[Any]]:
 
 def run(rows: tuple[np.ndarray, np.ndarray, list[Any]], **options: Any) -> search.SearchResult:
     encoded, y, folds = rows
-    return search.search(
-        encoded, y, folds, categorical=[7], budget="quick", **{"seed": 0, "threads": 1, **options}
-    )
+    return search.search(encoded, y, folds, categorical=[7], budget="quick", **{"seed": 0, "threads": 1, **options})
 
 
 def test_starts_at_the_regularised_default_and_is_never_worse(rows: Any) -> None:
@@ -49,9 +47,7 @@ def test_repeats_itself_for_any_number_of_threads(rows: Any) -> None:
 def test_the_text_of_a_model_does_not_depend_on_threads(rows: Any) -> None:
     encoded, y, _ = rows
     texts = {
-        boosting.text(
-            boosting.fit(boosting.dataset(encoded, y, [7]), search.REGULARISED, 20, seed=3, threads=n)
-        )
+        boosting.text(boosting.fit(boosting.dataset(encoded, y, [7]), search.REGULARISED, 20, seed=3, threads=n))
         for n in (1, 2)
     }
     assert len(texts) == 1

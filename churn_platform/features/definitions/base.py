@@ -192,9 +192,7 @@ def ratio(numerator: Expression, denominator: Expression) -> Expression:
 
 def days_between(start: Expression, end: Expression) -> Expression:
     """Days from start to end as float64, from whole epoch seconds: DuckDB would keep fractions, Spark not."""
-    seconds = end.truncate("s").epoch_seconds().cast("float64") - start.truncate("s").epoch_seconds().cast(
-        "float64"
-    )
+    seconds = end.truncate("s").epoch_seconds().cast("float64") - start.truncate("s").epoch_seconds().cast("float64")
     return seconds / float(DAY)
 
 

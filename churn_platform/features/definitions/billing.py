@@ -51,9 +51,7 @@ def late_payments_180d(rows: Rows) -> Expression:
     return rows.count(rows.within(180) & (rows["paid_at"] > rows["due_at"]) & (rows["paid_at"] <= rows["t"]))
 
 
-@FAMILY.feature(
-    table=TABLE, columns=["due_at", "paid_at"], label="overdue invoices", unit="invoices", empty=0.0
-)
+@FAMILY.feature(table=TABLE, columns=["due_at", "paid_at"], label="overdue invoices", unit="invoices", empty=0.0)
 def overdue_invoices(rows: Rows) -> Expression:
     """Invoices whose due date is before t and whose payment is not known at t."""
     return rows.count(_overdue(rows))

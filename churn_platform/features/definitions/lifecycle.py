@@ -26,9 +26,7 @@ def days_to_renewal(row: Any) -> Expression:
     return days_between(row["t"], row["renews_at"])
 
 
-@FAMILY.feature(
-    inputs=["t", "current_since"], label="days since the contract was last renewed or changed", unit="days"
-)
+@FAMILY.feature(inputs=["t", "current_since"], label="days since the contract was last renewed or changed", unit="days")
 def days_since_contract_change(row: Any) -> Expression:
     """Days from the start of the subscription version in force at t (signup, renewal or change) to t."""
     return days_between(row["current_since"], row["t"])
@@ -56,9 +54,7 @@ def renewal_within_60d(row: Any) -> Expression:
     return flag((row["days_to_renewal"] >= 0.0) & (row["days_to_renewal"] <= 60.0))
 
 
-@FAMILY.feature(
-    inputs=["billing_period"], kind="category", label="billing period", null="null where not known"
-)
+@FAMILY.feature(inputs=["billing_period"], kind="category", label="billing period", null="null where not known")
 def billing_period(row: Any) -> Expression:
     """How often the largest active subscription is billed, in its version in force at t."""
     return row["billing_period"]

@@ -130,8 +130,8 @@ def trends(available: Available) -> Sequence[Definition]:
                 null="null without any in the last 30 days, or with less than 14 days as a customer",
                 description=(
                     f"{measure} per day in the 7 days up to t, divided by {measure} per day in the 30 days "
-                    "up to t; of the days only those as a customer count. Where rows arrive days late, a steady "
-                    "customer lies somewhat below 1, since the newest days are not all known at t."
+                    "up to t; of the days only those as a customer count. Where rows arrive late, a steady "
+                    "customer lies somewhat below 1: the newest days are not all known at t."
                 ),
             )
         )
@@ -200,9 +200,7 @@ def active_seats_trend_30d_vs_60d(row: Any) -> Expression:
 )
 def seat_utilisation_change(row: Any) -> Expression:
     """Utilisation of the last 30 days minus that of the 60 days before, each by the seats paid for then."""
-    return ratio(row["active_seats_30d"], row["seats"]) - ratio(
-        row["active_seats_prior_60d"], row["seats_90d_ago"]
-    )
+    return ratio(row["active_seats_30d"], row["seats"]) - ratio(row["active_seats_prior_60d"], row["seats_90d_ago"])
 
 
 @FAMILY.feature(

@@ -43,17 +43,13 @@ def solve(name: str, *, accounts: int = 30_000, rounds: int = 6) -> Difficulty:
     difficulty = DIFFICULTIES[name]
     for field, preset, months in (("usual", "none", 18), ("shifted", "concept_shift", 6)):
         for turn in range(rounds):
-            spec = SimulationSpec(
-                accounts, months, seed=100 + turn, preset=preset, difficulty=name, drift_month=0
-            )
+            spec = SimulationSpec(accounts, months, seed=100 + turn, preset=preset, difficulty=name, drift_month=0)
             observed = monthly_rates(run(spec, difficulty))[:, 0]
             weights = getattr(difficulty, field)
             step = np.log(np.asarray(VOLUNTARY_TARGET) / np.maximum(observed, 1e-5))
             # the last rounds average out the noise of small segments
             base = np.asarray(weights.base) + step * (1.0 if turn < 2 else 0.5)
-            difficulty = replace(
-                difficulty, **{field: replace(weights, base=tuple(np.round(base, 2).tolist()))}
-            )
+            difficulty = replace(difficulty, **{field: replace(weights, base=tuple(np.round(base, 2).tolist()))})
     return difficulty
 
 

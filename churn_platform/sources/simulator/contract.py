@@ -103,12 +103,8 @@ TABLES: dict[str, Table] = {
         {
             "amount": _column(NUMBER, "Amount of the invoice.", min=0),
             "due_at": _column(TIMESTAMP, "When payment is due."),
-            "paid_at": _column(
-                TIMESTAMP, "When it was paid; empty while open, and where written off.", **_PAID
-            ),
-            "failed_attempts": _column(
-                INTEGER, "Failed charges until it was paid or written off.", min=0, **_PAID
-            ),
+            "paid_at": _column(TIMESTAMP, "When it was paid; empty while open, and where written off.", **_PAID),
+            "failed_attempts": _column(INTEGER, "Failed charges until it was paid or written off.", min=0, **_PAID),
         },
     ),
     "tickets": Table(
@@ -154,9 +150,7 @@ TABLES: dict[str, Table] = {
         "assigned_at",
         "One row per attempt to keep a customer, and per control of one.",
         {
-            "delivered_at": _column(
-                TIMESTAMP, "When it reached the customer; empty for controls.", nullable=True
-            ),
+            "delivered_at": _column(TIMESTAMP, "When it reached the customer; empty for controls.", nullable=True),
             "play": _column(CATEGORY, "What was done."),
             "arm": _column(
                 CATEGORY,

@@ -40,9 +40,7 @@ def occur(history: History, week: int, rate: NDArray[np.floating[Any]], rng: Gen
     return Occurrences(slot[keep], 7 * week + day[keep] + hour[keep] / 24.0)
 
 
-def draws(
-    seed: int, concern: Stream, weeks: NDArray[np.int64], count: int
-) -> tuple[Columns, NDArray[np.int64]]:
+def draws(seed: int, concern: Stream, weeks: NDArray[np.int64], count: int) -> tuple[Columns, NDArray[np.int64]]:
     """Uniform and normal draws (``count`` × n each) for events sorted by week, from a stream per week, and a
     number for each event that no event of another week has.
 

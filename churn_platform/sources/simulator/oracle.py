@@ -114,9 +114,7 @@ def month_oracle(history: History, weights: Weights, month: int, *, futures: int
     }
 
 
-def _merge(
-    now: MonthState, following: MonthState, newcomer: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> MonthState:
+def _merge(now: MonthState, following: MonthState, newcomer: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> MonthState:
     return MonthState(
         **{
             name: np.where(newcomer, getattr(following, name), getattr(now, name))

@@ -99,9 +99,7 @@ class Cohort:
 
 
 def concatenate(cohorts: list[Cohort]) -> Cohort:
-    return Cohort(
-        **{field.name: np.concatenate([getattr(c, field.name) for c in cohorts]) for field in fields(Cohort)}
-    )
+    return Cohort(**{field.name: np.concatenate([getattr(c, field.name) for c in cohorts]) for field in fields(Cohort)})
 
 
 def draw(
@@ -146,8 +144,7 @@ def draw(
         < np.asarray(ANNUAL_SHARE if established else NEWCOMER_ANNUAL_SHARE)[segment] * annual_share,
         seats=seats,
         # who minds the price bargains for it
-        discount=np.clip(np.rint((0.11 * sensitivity * rng.uniform(0.5, 1.5, n) - 0.04) * 20) / 20, 0.0, 0.4)
-        + 0.0,
+        discount=np.clip(np.rint((0.11 * sensitivity * rng.uniform(0.5, 1.5, n) - 0.04) * 20) / 20, 0.0, 0.4) + 0.0,
         card=rng.random(n) < _CARD_SHARE[segment],
         card_risk=rng.beta(1.2, 14.0, n),
         fit=fit,

@@ -49,9 +49,7 @@ def accounts(history: History, gone: Departures) -> Columns:
         "initial_size": _category(who.size[serial], SIZES),
         "plan": _category(np.where(left, len(PLANS), _latest_plan(history)[serial]), (*PLANS, "cancelled")),
         "owner": _category(np.where(left, len(OWNERS), owner), (*OWNERS, "offboarding")),
-        "company_size": _category(
-            np.where(resized, np.clip(grown, 0, len(SIZES) - 1), who.size[serial]), SIZES
-        ),
+        "company_size": _category(np.where(resized, np.clip(grown, 0, len(SIZES) - 1), who.size[serial]), SIZES),
         "ingested_at": created + (20 + luck[:, 4] * 1_200).astype(np.int64) * 1_000_000,
     }
 

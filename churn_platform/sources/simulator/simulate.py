@@ -104,9 +104,7 @@ def simulate(
         (folder / "contract.yaml").write_text(
             yaml.safe_dump(contract(), sort_keys=False, allow_unicode=True, width=110), encoding="utf-8"
         )
-        (folder / "simulation.json").write_text(
-            json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8"
-        )
+        (folder / "simulation.json").write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
         folder.chmod(0o755)
         if out.exists():
             out.rmdir()
@@ -117,9 +115,7 @@ def simulate(
     return result
 
 
-def _write_all(
-    company: Company, history: History, folder: Path, tell: Progress, futures: int
-) -> dict[str, int]:
+def _write_all(company: Company, history: History, folder: Path, tell: Progress, futures: int) -> dict[str, int]:
     spec, timeline = history.spec, history.timeline
     ids = make_ids("ACME", np.arange(len(history.accounts)), spec.seed)
     delays = Delays(spec, timeline)
@@ -133,9 +129,7 @@ def _write_all(
             tell("tables", len(rows) / len(TABLES))
         rows["usage"] = _write_usage(history, delays, folder, ids, pool, tell)
         months = [
-            pool.submit(
-                month_oracle, history, company.weights(min(month, spec.months - 1)), month, futures=futures
-            )
+            pool.submit(month_oracle, history, company.weights(min(month, spec.months - 1)), month, futures=futures)
             for month in range(spec.months + 1)
         ]
         states = []

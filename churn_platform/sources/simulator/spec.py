@@ -78,10 +78,7 @@ class SimulationSpec:
     def month_presets(self) -> tuple[str, ...]:
         """The preset that is at work in each month."""
         plain = self.months - len(self.advanced)
-        return (
-            tuple(self.preset if m >= self.first_drift_month else "none" for m in range(plain))
-            + self.advanced
-        )
+        return tuple(self.preset if m >= self.first_drift_month else "none" for m in range(plain)) + self.advanced
 
     def advanced_by(self, months: int, preset: str = "none") -> SimulationSpec:
         """The same company ``months`` later, under ``preset`` in the new months. What was written stays true:

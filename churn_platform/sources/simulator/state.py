@@ -53,9 +53,7 @@ from churn_platform.sources.simulator.timeline import BURN_IN_WEEKS, Timeline
 class Company:
     """Runs the weeks of a spec and keeps their :class:`History`."""
 
-    def __init__(
-        self, spec: SimulationSpec, timeline: Timeline, *, difficulty: Difficulty | None = None
-    ) -> None:
+    def __init__(self, spec: SimulationSpec, timeline: Timeline, *, difficulty: Difficulty | None = None) -> None:
         self.spec, self.timeline = spec, timeline
         self.difficulty = difficulty or DIFFICULTIES[spec.difficulty]
         self.presets = spec.month_presets()
@@ -149,9 +147,7 @@ class Company:
         slots.mood = MOOD_DECAY * slots.mood + MOOD_SD * np.sqrt(1 - MOOD_DECAY**2) * normal[1]
         lost = (uniform[7] < CHAMPION_RATE) & present
         slots.champion = MOOD_DECAY * slots.champion - CHAMPION_LOSS * lost
-        slots.champion_back = np.where(
-            lost, week + 10 + (np.abs(normal[2]) * 12).astype(np.int64), slots.champion_back
-        )
+        slots.champion_back = np.where(lost, week + 10 + (np.abs(normal[2]) * 12).astype(np.int64), slots.champion_back)
         slots.pressure *= PRESSURE_DECAY
         self._replace(week, month, leavers, day + leave[leavers] + 1)
 
@@ -220,9 +216,7 @@ class Company:
             np.flatnonzero(monthly), np.full(int(monthly.sum()), factor), np.full(int(monthly.sum()), day)
         )
 
-    def _raise_price(
-        self, where: NDArray[np.int64], factor: NDArray[np.float64], days: NDArray[np.int64]
-    ) -> None:
+    def _raise_price(self, where: NDArray[np.int64], factor: NDArray[np.float64], days: NDArray[np.int64]) -> None:
         slots = self.slots
         slots.price[where] *= factor
         slots.pressure[where] += np.log(factor)
@@ -276,9 +270,7 @@ class Company:
         age = day - slots.who.start
         anniversary = stays & has_anniversary(slots.who.annual, age) & (slots.pressure < 0.15)
         where = np.flatnonzero(anniversary)
-        factor = 1.0 + 0.02 * np.round(
-            1 + 4 * stream(self.spec.seed, Stream.SUBSCRIPTIONS, week).random(len(where))
-        )
+        factor = 1.0 + 0.02 * np.round(1 + 4 * stream(self.spec.seed, Stream.SUBSCRIPTIONS, week).random(len(where)))
         self._raise_price(where, factor, np.full(len(where), day + 7))
 
     def _change_plans_and_seats(
@@ -343,9 +335,7 @@ class Company:
         slots.serial[leavers] = self.accounts + np.arange(len(cohort))
         self.accounts += len(cohort)
         slots.who.put(leavers, cohort)
-        slots.mood[leavers] = stream(self.spec.seed, Stream.COHORT, week, part=1).normal(
-            0.0, MOOD_SD, len(cohort)
-        )
+        slots.mood[leavers] = stream(self.spec.seed, Stream.COHORT, week, part=1).normal(0.0, MOOD_SD, len(cohort))
         slots.champion[leavers] = 0.0
         slots.champion_back[leavers] = -NEVER
         slots.dunning[leavers] = NEVER

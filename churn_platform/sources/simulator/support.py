@@ -27,9 +27,7 @@ def tickets(history: History, delays: Delays) -> Columns:
         who = history.accounts
         billing = 0.25 * who.sensitivity[serial] + 5.0 * now.price[slot]
         integration = 0.35 * np.exp(0.6 * who.depth[serial])
-        shares = np.stack(
-            [np.full(n, 1.2), 0.8 * np.exp(-0.3 * health), billing, integration, np.full(n, 0.4)], axis=1
-        )
+        shares = np.stack([np.full(n, 1.2), 0.8 * np.exp(-0.3 * health), billing, integration, np.full(n, 0.4)], axis=1)
         edges = np.cumsum(shares, axis=1)
         kind = (rng.random((n, 1)) * edges[:, -1:] >= edges[:, :-1]).sum(axis=1)
         opened = history.timeline.times(events.when)

@@ -77,7 +77,8 @@ class Timeline:
 
     def day_of_month(self, days: NDArray[np.int64]) -> NDArray[np.int64]:
         dates = np.datetime64(self.start, "D") + days
-        return (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1
+        days_before: NDArray[np.int64] = (dates - dates.astype("datetime64[M]")).astype(np.int64)
+        return days_before + 1
 
     def activity(self, days: NDArray[np.int64]) -> NDArray[np.float64]:
         """How busy a day is for an office: 1 on a working day, less on weekends, holidays and in August."""

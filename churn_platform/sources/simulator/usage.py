@@ -13,8 +13,8 @@ from churn_platform.sources.simulator.timeline import DAY
 from churn_platform.sources.simulator.values import Columns
 
 UTILISATION = 0.1
-UTILISATION_HEALTH = 0.8
-TRAIT_SD = np.array([0.22, 0.25, 0.22, 0.22, 0.30, 0.40, 0.35], dtype=np.float32)
+UTILISATION_HEALTH = 0.9
+TRAIT_SD = np.array([0.17, 0.22, 0.17, 0.20, 0.28, 0.40, 0.30], dtype=np.float32)
 """Spread of habits: seats at work, logins, core actions, minutes, reports, API calls, errors."""
 DAY_SHAPE = 3.0
 """Gamma shape of an account's good and bad days: given the state, counts are negative binomial."""
@@ -93,8 +93,8 @@ def _counts(history: History, rows: Columns, rng: np.random.Generator) -> Column
         return rng.poisson(np.minimum(rate, 1e6)).astype(np.int32)
 
     logins = draw(1.5 * seats * np.exp(0.20 * health + traits[:, 1]))
-    core = draw(7.0 * worked * np.exp(0.40 * health + traits[:, 2]))
-    minutes = draw(24.0 * worked * np.exp(0.30 * health + traits[:, 3]))
+    core = draw(7.0 * worked * np.exp(0.45 * health + traits[:, 2]))
+    minutes = draw(24.0 * worked * np.exp(0.35 * health + traits[:, 3]))
     # reports are the champion's work, for the larger part
     reports = draw((0.9 * rows["present"] + 0.05 * seats) * np.exp(0.25 * health + traits[:, 4]))
     api = draw(3.0 * worked * np.exp(0.9 * depth + traits[:, 5]))
