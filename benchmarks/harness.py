@@ -118,8 +118,7 @@ def _busy_seconds() -> float:
 
 
 def _own_seconds() -> float:
-    """CPU seconds of this process, of its children that are running, and of those that have been waited
-    for."""
+    """CPU seconds of this process, of its running children, and of those it has waited for."""
     total = 0.0
     me = psutil.Process()
     for process in [me, *me.children(recursive=True)]:

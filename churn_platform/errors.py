@@ -181,3 +181,31 @@ class InvalidRequestError(RequestError):
 
 class NotReadyError(RequestError):
     code, title, status = "not-ready", "Not ready", 503
+
+
+__all__ = [
+    "ArtifactCorruptError",
+    "ArtifactMissingError",
+    "BusyError",
+    "ChampionError",
+    "ChurnError",
+    "ConfigurationError",
+    "ContractError",
+    "DataFaultError",
+    "FeatureError",
+    "ForbiddenError",
+    "HomeError",
+    "InvalidRequestError",
+    "MissingDependencyError",
+    "NotEnoughDataError",
+    "NotFoundError",
+    "NotReadyError",
+    "PackageError",
+    "RecordError",
+    "RequestError",
+    "SourceError",
+    "SourceMissingError",
+    "TrainingError",
+    "UnauthenticatedError",
+    "UnknownCustomerError",
+]

@@ -126,7 +126,7 @@ class Step:
                 yield dg.AssetMaterialization(
                     asset_key=self._key,
                     partition=partition,
-                    metadata={**self._shown(partition), **extra},
+                    metadata={**self._shown(partition), **(metadata or {}), **extra},
                     tags={
                         DATA_VERSION_TAG: self._written[partition]["digest"],
                         USER_PROVIDED_TAG: "true",

@@ -118,9 +118,22 @@ def plan(
     observations: Sequence[str],
     location: SourceLocation,
     config: Mapping[str, str],
+    *,
+    again: Sequence[str] = (),
 ) -> Plan:
-    """What is missing or stale in this home."""
-    return make_plan(nodes(defs, observations, location, config), Refs(home.refs))
+    """What is missing or stale in this home, and what is asked for ``again``.
+
+    Raises:
+        ConfigurationError: where there is no asset of such a name.
+    """
+    graph = nodes(defs, observations, location, config)
+    names = {node.asset for node in graph}
+    for name in again:
+        if name not in names:
+            raise ConfigurationError(
+                f"There is no asset {name!r}.", mend=f"Choose of {', '.join(sorted(names))}.", field=name
+            )
+    return make_plan(graph, Refs(home.refs), again=again)
 
 
 def run(

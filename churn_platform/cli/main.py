@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from churn_platform import __version__
-from churn_platform.cli import contract, demo, doctor, environment, keys, serve, simulate
+from churn_platform.cli import contract, demo, doctor, environment, keys, materialize, serve, simulate
 from churn_platform.cli.output import print_error
 from churn_platform.errors import ChurnError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("env")(environment.env)
+app.command("materialize")(materialize.materialize)
 app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.add_typer(keys.app, name="keys")

@@ -42,7 +42,7 @@ def start_service(supervisor: Supervisor, home: Home, port: int, *, option: str 
         )
     port = claim_port(port, option)
     argv, environment = service_command(home, str(ref["tag"]), port)
-    child = supervisor.start("service", argv, environment)
+    child = supervisor.start("service", argv, environment, scratch=Path(environment["BENTOML_HOME"]))
     url = f"http://127.0.0.1:{port}"
     supervisor.wait_until_up(child, f"{url}/readyz", timeout=90)
     return url

@@ -19,7 +19,7 @@ import httpx
 import psutil
 
 from churn_platform.errors import BusyError, ChurnError
-from churn_platform.records.files import write_atomic
+from churn_platform.records.files import remove, write_atomic
 
 _PR_SET_PDEATHSIG = 1
 
@@ -43,6 +43,7 @@ class Child:
     process: subprocess.Popen[bytes]
     log: Path
     pid_file: Path
+    scratch: Path | None = None
 
     def tail(self, lines: int = 5) -> str:
         """The last lines of its log."""
@@ -91,8 +92,20 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, name: str, argv: Sequence[str], env: Mapping[str, str], *, cwd: Path | None = None) -> Child:
-        """Start a program in a session of its own; its output goes to ``<logs>/<name>.log``."""
+    def start(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        cwd: Path | None = None,
+        scratch: Path | None = None,
+    ) -> Child:
+        """Start a program in a session of its own; its output goes to ``<logs>/<name>.log``.
+
+        Args:
+            scratch: a folder of the program's own, removed after it has stopped.
+        """
         log = self._logs / f"{name}.log"
         with log.open("ab") as stream:
             process = subprocess.Popen(
@@ -107,7 +120,7 @@ class Supervisor:
         pid_file = self._run / f"{name}.pid"
         started = psutil.Process(process.pid).create_time()
         write_atomic(pid_file, json.dumps({"pid": process.pid, "started": started}).encode())
-        child = Child(name, process, log, pid_file)
+        child = Child(name, process, log, pid_file, scratch)
         self.children.append(child)
         return child
 
@@ -141,6 +154,8 @@ class Supervisor:
             stop_tree(child.process.pid, grace)
             child.process.wait()
             child.pid_file.unlink(missing_ok=True)
+            if child.scratch is not None:
+                remove(child.scratch)
         self.children.clear()
 
 

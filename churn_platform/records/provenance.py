@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -94,8 +94,8 @@ def resolve(refs: RefReader, selector: str, external: Mapping[str, str]) -> str 
     return str(found["digest"]) if found else None
 
 
-def make_plan(nodes: Sequence[Node], refs: RefReader) -> Plan:
-    """Which partitions must be made, so that everything is current.
+def make_plan(nodes: Sequence[Node], refs: RefReader, *, again: Collection[str] = ()) -> Plan:
+    """Which partitions must be made, so that everything is current; those of the assets in ``again`` in any case.
 
     ``nodes`` come in topological order. A node below a stale one is taken to be stale: whether its inputs will
     change is known only after they are made.
@@ -106,7 +106,8 @@ def make_plan(nodes: Sequence[Node], refs: RefReader) -> Plan:
         upstream = [parent for parent in node.parents if parent in stale]
         keys: list[str] = []
         for partition in node.partitions or (None,):
-            reason = _why_stale(node, partition, refs, stale, upstream)
+            asked = "asked for" if node.asset in again else None
+            reason = asked or _why_stale(node, partition, refs, stale, upstream)
             if reason:
                 keys.append(partition or SINGLE)
                 reasons.setdefault(node.asset, reason)

@@ -30,8 +30,8 @@ class RankedList:
 
     Attributes:
         digest: of the Parquet file, in rank order: customer_id (pseudonym), rank, probability, margin, base_value,
-            risk_band, mrr, expected_loss, reasons (list of text), contributions (struct: log-odds by feature), model_version,
-            model_digest, observation.
+            risk_band, mrr, expected_loss, reasons (list of text), contributions (struct: log-odds by feature),
+            model_version, model_digest, observation.
         rows: customers scored.
         gone: customers of the month who are known to have left, and are not scored.
         revenue_at_risk: Σ expected loss over the horizon, in the contract's currency; None where no revenue is known.

@@ -142,6 +142,8 @@ def usage(rows: Rows, t: datetime, tenure: float, seats: Any, seats_before: Any)
         "core_actions_per_active_seat_30d": ratio(total(recent[30], "core_actions"), total(recent[30], "active_seats")),
         "error_rate_30d": ratio(total(recent[30], "errors"), total(recent[30], "core_actions")),
         "logins_per_seat_30d": ratio(total(recent[30], "logins"), seats),
+        "core_actions_per_seat_30d": ratio(total(recent[30], "core_actions"), seats),
+        "minutes_per_seat_30d": ratio(total(recent[30], "minutes"), seats),
         "seat_utilisation_30d": ratio(mean(recent[30], "active_seats"), seats),
         "active_seats_trend_30d_vs_60d": ratio(mean(recent[30], "active_seats"), mean(prior, "active_seats")),
     }

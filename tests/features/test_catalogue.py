@@ -97,6 +97,8 @@ def test_a_missing_table_drops_its_family_and_what_needs_it() -> None:
         "seat_utilisation_30d",
         "seat_utilisation_change",
         "logins_per_seat_30d",
+        "core_actions_per_seat_30d",
+        "minutes_per_seat_30d",
     }
     lost = whole - names(CONTRACTS["no subscriptions"])
     assert {"plan", "mrr", "days_to_renewal", "seat_utilisation_30d"} <= lost

@@ -99,6 +99,12 @@ def test_reasons_name_what_has_changed(current: Memory) -> None:
     assert plan.reasons == {"training": "config:training has changed", "scores": "training is made anew"}
 
 
+def test_what_is_asked_for_is_made_again_with_what_depends_on_it(current: Memory) -> None:
+    plan = make_plan(_nodes(), current, again=("training",))
+    assert plan.stale == {"training": (SINGLE,), "scores": (SINGLE,)}
+    assert plan.reasons["training"] == "asked for"
+
+
 def test_selectors(current: Memory) -> None:
     assert resolve(current, "training", {}) == "t"
     assert resolve(current, f"features@{MONTHS[0]}", {}) == f"f{MONTHS[0]}"

@@ -216,6 +216,30 @@ def logins_per_seat_30d(row: Any) -> Expression:
 
 
 @FAMILY.feature(
+    inputs=["core_actions_30d", "seats"],
+    label="core actions per paid seat in the last 30 days",
+    unit="actions per seat",
+    null="null without seats",
+    decimals=1,
+)
+def core_actions_per_seat_30d(row: Any) -> Expression:
+    """Core actions in the 30 days up to t divided by the seats paid for at t."""
+    return ratio(row["core_actions_30d"], row["seats"])
+
+
+@FAMILY.feature(
+    inputs=["minutes_30d", "seats"],
+    label="minutes of use per paid seat in the last 30 days",
+    unit="minutes per seat",
+    null="null without seats",
+    decimals=1,
+)
+def minutes_per_seat_30d(row: Any) -> Expression:
+    """Minutes of use in the 30 days up to t divided by the seats paid for at t."""
+    return ratio(row["minutes_30d"], row["seats"])
+
+
+@FAMILY.feature(
     table=TABLE,
     columns=["core_actions", "active_seats"],
     label="core actions per seat in use, in the last 30 days",

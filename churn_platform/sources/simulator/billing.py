@@ -17,8 +17,7 @@ from churn_platform.sources.simulator.values import MISSING_TIME, Columns, categ
 
 
 def subscriptions(history: History, gone: Departures) -> Columns:
-    """One row per version of a subscription: what held from ``started_at`` on, as the billing system knew
-    it."""
+    """One row per version of a subscription: what held from ``started_at`` on."""
     log, who, timeline = history.versions.table(), history.accounts, history.timeline
     # of several changes on one day the last holds
     order = np.lexsort((np.arange(len(log["day"])), log["day"], log["serial"]))
@@ -28,7 +27,7 @@ def subscriptions(history: History, gone: Departures) -> Columns:
     serial, day = log["serial"][rows], log["day"][rows]
     # numbers that do not depend on what comes later: the account and the day
     number = serial * 16_384 + (day - who.start[serial])
-    mixed = stream(history.spec.seed, Stream.SUBSCRIPTIONS, -1).integers(0, 2**62)
+    mixed = stream(history.spec.seed, Stream.SUBSCRIPTIONS, part=1).integers(0, 2**62)
     hashed = ((number * 2_654_435_761 + int(mixed) % 1_000_003) % 86_399).astype(np.float64) / 86_400.0
     started = np.where(
         day == who.start[serial],
@@ -59,8 +58,7 @@ def subscriptions(history: History, gone: Departures) -> Columns:
 
 
 def invoices(history: History, delays: Delays, gone: Departures) -> Columns:
-    """Every invoice since day 0. A failed charge is tried again after 3, 7 and 14 days and written off after
-    21."""
+    """Every invoice since day 0. A failed charge is retried after 3, 7 and 14 days, written off after 21."""
     log, who, timeline = history.invoices.table(), history.accounts, history.timeline
     keep = (log["day"] >= 0) & (log["day"] <= history.end_day[log["serial"]])
     log = {name: values[keep] for name, values in log.items()}

@@ -30,8 +30,7 @@ REASONS = (
 
 @dataclass(frozen=True)
 class Departures:
-    """Per account (by serial): when it left, and when that was recorded; ``MISSING_TIME`` where it has
-    not."""
+    """Per account (by serial): when it left and when that was recorded; ``MISSING_TIME``: it has not."""
 
     effective: NDArray[np.int64]
     recorded: NDArray[np.int64]
@@ -51,8 +50,7 @@ def departures(history: History) -> Departures:
     serial, kind = log["serial"], log["kind"]
     effective[serial] = day_times(timeline, log["day"], (8 + 15.9 * uniform[0]) / 24)
     recorded[serial] = effective[serial] + lognormal(normal[0], 1.0, 0.7) + 1_000_000
-    # people give notice up to a month before, but not before they came; the notice is filed with the
-    # departure
+    # people give notice some days before, but not before they came; it is filed with the departure
     notice = effective[serial] - np.minimum(
         lognormal(normal[1], 9.0, 0.6), (log["day"] - history.accounts.start[serial]) * 43_200_000_000
     )

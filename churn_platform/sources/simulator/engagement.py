@@ -53,8 +53,7 @@ def marketing(history: History, delays: Delays) -> Columns:
 
 
 def interventions(history: History, delays: Delays) -> Columns:
-    """Assignments with the propensity that they were drawn with: exactly .5 in the random arm (5 % of
-    accounts)."""
+    """Assignments with the propensity that they were drawn with: exactly .5 in the random arm."""
     log, timeline = history.interventions.table(), history.timeline
     keep = log["day"] >= 0
     log = {name: values[keep] for name, values in log.items()}

@@ -66,8 +66,7 @@ def drivers(weights: Weights, state: State) -> NDArray[np.float64]:
 
 
 def survived_days(hazard: Array, uniform: Array) -> NDArray[np.int64]:
-    """Days survived at a constant daily hazard that adds up to ``hazard`` over a week; ≥ 7 is the whole
-    week."""
+    """Days survived at a constant daily hazard that adds up to ``hazard`` over a week; 7 is all of it."""
     with np.errstate(divide="ignore"):
         days = np.log(uniform) * 7.0 / np.log1p(-np.clip(hazard, 1e-12, 1 - 1e-12))
     return np.asarray(np.minimum(np.floor(days), 7), dtype=np.int64)

@@ -74,8 +74,7 @@ class Active:
 
 
 class History:
-    """The record of one run; ``accounts``, ``end_day``, ``end_kind`` and ``end_driver`` exist once it is
-    closed."""
+    """The record of one run; ``accounts`` and ``end_day`` exist once it is closed."""
 
     accounts: Cohort
     end_day: NDArray[np.int64]

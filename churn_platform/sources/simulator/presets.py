@@ -60,8 +60,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Difficulty:
-    """``usual`` and ``shifted`` (preset ``concept_shift``) weights; share of annual contracts relative to
-    default."""
+    """Weights, usual and under ``concept_shift``; share of annual contracts relative to the default."""
 
     usual: Weights
     shifted: Weights

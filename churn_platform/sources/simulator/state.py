@@ -184,8 +184,7 @@ class Company:
             )
 
     def state(self, week: int, offered_rise: NDArray[np.float64]) -> State:
-        """The state at the start of ``week``; ``offered_rise`` is the log price rise that renewing accounts
-        face."""
+        """The state at the start of ``week``; ``offered_rise`` is the log price rise at a renewal."""
         slots = self.slots
         age = np.maximum(7 * week - slots.who.start, 0) / 7.0
         onboarding = ONBOARDING * np.exp(-age / ONBOARDING_WEEKS)

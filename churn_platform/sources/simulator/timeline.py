@@ -69,8 +69,7 @@ class Timeline:
         return min(int(np.searchsorted(self.month_starts, day, side="right")) - 1, self.months - 1)
 
     def months_of(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The month of each instant (microseconds since 1970): -1 before day 0, ``months`` from the end
-        on."""
+        """The month of each instant (µs since 1970): -1 before day 0, ``months`` from the end on."""
         edges = self.origin + self.month_starts * DAY
         months: NDArray[np.int64] = np.searchsorted(edges, times, side="right").astype(np.int64) - 1
         return months

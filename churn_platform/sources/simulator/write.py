@@ -42,8 +42,7 @@ def _blank(values: NDArray[Any], where: NDArray[np.bool_]) -> NDArray[Any]:
 
 
 def arrow(rows: Columns, ids: NDArray[np.bytes_]) -> pa.Table:
-    """``serial`` becomes ``account_id``; columns named ``…_at`` and ``usage_date`` become naive timestamps
-    [us]."""
+    """``serial`` becomes ``account_id``; ``…_at`` and ``usage_date`` become naive timestamps [us]."""
     import pyarrow as pa
 
     columns: dict[str, Any] = {"account_id": _accounts(rows["serial"], ids)}
@@ -54,8 +53,7 @@ def arrow(rows: Columns, ids: NDArray[np.bytes_]) -> pa.Table:
 
 
 def _accounts(serial: NDArray[np.integer[Any]], ids: NDArray[np.bytes_]) -> Any:
-    """Only the ids that occur go into the dictionary: a file does not change with accounts that came
-    later."""
+    """Only ids that occur go into the dictionary: a file does not change with later accounts."""
     import pyarrow as pa
 
     seen = np.zeros(len(ids), dtype=bool)

@@ -1,0 +1,69 @@
+"""The Definitions load quickly, import nothing heavy, and say of each asset what it is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from churn_platform.sources.contract import RELATIONAL_TABLES
+from tests.conftest import CHECKOUT
+
+HEAVY = (
+    "mlflow", "feast", "h2o", "shap", "evidently", "great_expectations", "bentoml", "lightgbm", "xgboost", "sklearn",
+    "optuna", "ibis", "pandas", "matplotlib",
+)  # fmt: skip
+
+
+def test_loading_imports_nothing_heavy() -> None:
+    code = (
+        "import json, sys; from churn_platform.definitions import defs; "
+        f"print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == []
+    assert done.stderr == "", "loading must not warn"
+
+
+def test_loading_writes_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    from churn_platform.definitions import build_defs
+    from churn_platform.settings import settings
+
+    build_defs()
+    assert not settings().home.exists()
+
+
+def test_a_bare_checkout_shows_every_relational_table() -> None:
+    from churn_platform.definitions import build_defs
+
+    graph = build_defs().resolve_asset_graph()
+    names = {key.to_user_string() for key in graph.get_all_asset_keys()}
+    assert {f"sources/{table}" for table in RELATIONAL_TABLES} <= names
+    assert {"customer_features", "churn_labels", "challenger", "champion", "champion_bento", "drift_report"} <= names
+
+
+def test_every_asset_has_a_code_version_and_checks() -> None:
+    from churn_platform.definitions import build_defs
+
+    graph = build_defs().resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.code_version, key
+        assert node.owners, key
+        assert node.kinds, key
+    checked = {check.asset_key for check in graph.asset_check_keys}
+    unchecked = graph.get_all_asset_keys() - checked
+    assert {key.to_user_string() for key in unchecked} == {"business_report"}
+
+
+def test_overrides_replace_resources() -> None:
+    from churn_platform.definitions import build_defs
+    from resources.mlflow import MlflowResource
+
+    other = MlflowResource()
+    assert build_defs(mlflow=other).resources["mlflow"] is other
