@@ -1,5 +1,4 @@
-"""Which observation dates a source has. They exist because the data has them, not because the wall clock
-does."""
+"""Which observation dates a source has. The data decides that, not the wall clock."""
 
 from __future__ import annotations
 
@@ -64,7 +63,8 @@ def calendar_of(connection: duckdb.DuckDBPyConnection, contract: Contract, raws:
     """The calendar of tables that are open already. See :func:`observe_dates`."""
     if contract.shape == "snapshot":
         return Calendar(None, SNAPSHOT_AS_OF, (SNAPSHOT,))
-    limit = clock.now().replace(tzinfo=None) + timedelta(days=1)
+    # A present that was set from older data must not hide what has arrived since, so the wall clock counts too
+    limit = max(clock.now(), clock.wall()).replace(tzinfo=None) + timedelta(days=1)
     newest: list[datetime] = []
     first_event: datetime | None = None
     activity = next((name for name in ACTIVITY if name in raws), "accounts")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from churn_platform import clock
 from churn_platform.errors import DataFaultError
 from churn_platform.sources.calendar import month_starts, observe_dates
 from tests.sources import company
@@ -47,3 +48,10 @@ def test_no_readable_time_is_an_error(tmp_path: Path) -> None:
     source = company.write(frames, tmp_path)
     with pytest.raises(DataFaultError, match="Table usage has no readable time"):
         observe_dates(company.contract(), source)
+
+
+def test_a_present_set_from_older_data_does_not_hide_newer_data(tmp_path: Path) -> None:
+    source = company.write(company.frames(), tmp_path)
+    free = observe_dates(company.contract(), source)
+    with clock.as_of(at(2024, 3, 1).replace(tzinfo=UTC)):
+        assert observe_dates(company.contract(), source) == free

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,16 @@ import pytest
 import yaml
 
 from churn_platform.errors import ContractError, SourceMissingError
-from churn_platform.sources.contract import dump_contract, json_schema, load_contract, parse_contract
+from churn_platform.sources.contract import (
+    Column,
+    Contract,
+    Label,
+    Table,
+    dump_contract,
+    json_schema,
+    load_contract,
+    parse_contract,
+)
 from tests.sources import company
 
 SNAPSHOT: dict[str, Any] = {
@@ -189,3 +199,22 @@ def test_json_schema_describes_what_is_forbidden() -> None:
         "tolerance",
         "timezone",
     }
+
+
+REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "contract.md"
+
+
+def test_every_field_is_documented_and_no_other() -> None:
+    text = REFERENCE.read_text(encoding="utf-8")
+    documented = set(re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE))))
+    models = (Contract, Label, Table, Column)
+    fields = {name for model in models for name in model.model_fields}
+    assert fields - documented == set()
+    rules = {"required", "order", "future", "unique", "fields", "undated"}
+    assert documented - fields - rules == set()
+
+
+def test_the_examples_of_the_reference_are_contracts() -> None:
+    text = REFERENCE.read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert [parse_contract(yaml.safe_load(example)).shape for example in examples] == ["relational", "snapshot"]
