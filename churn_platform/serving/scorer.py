@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -110,10 +111,12 @@ class Scorer:
 
 def revenue_at_risk(probability: float, monthly_revenue: float | None) -> float | None:
     """The expected loss (:func:`~churn_platform.evaluation.profit.expected_loss`), in the contract's currency; ``None``
-    where the revenue is unknown."""
+    where the revenue is unknown, or so large that the loss is no finite number."""
     if monthly_revenue is None or monthly_revenue != monthly_revenue:
         return None
-    return round(float(expected_loss(np.array([probability]), np.array([monthly_revenue]))[0]), 2)
+    with np.errstate(over="ignore"):
+        loss = float(expected_loss(np.array([probability]), np.array([monthly_revenue]))[0])
+    return round(loss, 2) if math.isfinite(loss) else None
 
 
 def _describe(model: ChampionModel, name: str, version: str, variant: str) -> ModelInfo:

@@ -36,7 +36,7 @@ def test_by_features(served: Served, prepared: Prepared) -> None:
     assert answer["probability"] == pytest.approx(1 / (1 + math.exp(-answer["margin"])), abs=1e-9)
     assert answer["model_version"] == "3"
     assert answer["as_of"] == "2026-03-10T00:00:00Z"
-    assert answer["revenue_at_risk"] == round(answer["probability"] * 100, 2)
+    assert answer["revenue_at_risk"] == round(answer["probability"] * 100 * 12, 2)
 
 
 def test_by_id_through_vault_and_feast(served: Served, prepared: Prepared) -> None:
