@@ -7,21 +7,22 @@ from collections.abc import Sequence
 import dagster as dg
 
 
-def all_assets(tables: Sequence[str]) -> list[dg.AssetsDefinition]:
-    """All assets of a problem whose contract has these tables."""
+def all_assets(tables: Sequence[str], label_tables: Sequence[str]) -> list[dg.AssetsDefinition]:
+    """All assets of a problem whose contract has these tables, and makes its labels from some of them."""
     from assets.bento import champion_bento, scores_current
     from assets.champion import champion
     from assets.evaluation import evaluation, gate
     from assets.features import churn_labels, customer_features, online_features
     from assets.monitoring import business_report, drift_report
-    from assets.sources import expectations, source_asset
+    from assets.sources import cross_rules, expectations, source_asset
     from assets.training import challenger, training_set
 
     return [
         *[source_asset(table) for table in tables],
+        cross_rules(tables),
         expectations(tables),
         customer_features(tables),
-        churn_labels(tables),
+        churn_labels(label_tables),
         online_features,
         training_set,
         challenger,

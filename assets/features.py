@@ -6,12 +6,11 @@ from typing import Any, cast
 import dagster as dg
 
 from assets.partitions import NEWEST, SAME, check, monthly, version_of
+from churn_platform.sources.mutable import mutable_digests
 from churn_platform.sources.tables import TableVersion
 from resources.feast import FeastResource
 from resources.lineage import LineageResource
 from resources.store import StoreResource
-
-LABEL_TABLES = ("churn_events", "interventions", "snapshot")
 
 
 def _source(table: str) -> dg.AssetKey:
@@ -40,7 +39,8 @@ def customer_features(tables: Sequence[str]) -> dg.AssetsDefinition:
         from churn_platform.features.catalogue import catalogue_for, catalogue_to_json
         from churn_platform.features.quality import quality_of
 
-        step, objects = lineage.step(context), store.objects
+        since = store.mutable_since
+        step, objects = lineage.step(context, mutable_digests(since)), store.objects
         versions = {
             month: {
                 table: TableVersion.from_json(
@@ -56,8 +56,10 @@ def customer_features(tables: Sequence[str]) -> dg.AssetsDefinition:
             step.partitions,
             store=objects,
             progress=lambda month, done, total: step.progress(month, done / total),
+            snapshots=store.snapshots,
+            since=since,
         )
-        catalogue = catalogue_for(store.contract)
+        catalogue = catalogue_for(store.contract, since)
         store.refs.set("feature_catalogue", None, {"digest": objects.put_json(catalogue_to_json(catalogue))})
         for month, table in made.items():
             step.write(table.digest, into=month, rows=table.rows)
@@ -84,17 +86,17 @@ def customer_features(tables: Sequence[str]) -> dg.AssetsDefinition:
     return cast(dg.AssetsDefinition, _features)
 
 
-def churn_labels(tables: Sequence[str]) -> dg.AssetsDefinition:
-    """The asset of the labels; they read what is known now, so they depend on the newest table versions."""
-    needed = [table for table in LABEL_TABLES if table in tables]
+def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
+    """The asset of the labels, over the tables that they are made from; they read what is known now, so they depend on
+    the newest table versions."""
 
     @dg.asset(
         name="churn_labels",
         group_name="features",
         kinds={"duckdb", "parquet"},
         owners=["team:data"],
-        description="Who left voluntarily in the window after the month's date. Involuntary departures are censored; "
-        "what is not mature yet says so.",
+        description="Who left voluntarily in the window after the month's date (or was not active in it, where the "
+        "contract says so). Involuntary departures are censored; what is not mature yet says so.",
         code_version=version_of("features/labels.py"),
         deps=[
             dg.AssetDep("customer_features", partition_mapping=SAME),
@@ -158,7 +160,7 @@ def churn_labels(tables: Sequence[str]) -> dg.AssetsDefinition:
     owners=["team:data"],
     description="The newest month's features in Feast's online store, written through Feast, one view for each family.",
     code_version=version_of("features/feast_store.py", "features/feast_objects.py"),
-    deps=[dg.AssetDep("customer_features", partition_mapping=NEWEST)],
+    deps=[dg.AssetDep("customer_features", partition_mapping=NEWEST), dg.AssetDep("cross_rules")],
     check_specs=[dg.AssetCheckSpec("online_equals_offline", asset="online_features")],
 )
 def online_features(

@@ -13,6 +13,7 @@ DESCRIPTIONS = {
     "accounts": "The customers: who they are and since when. Columns that are overwritten in place stay outside.",
     "subscriptions": "Versions of each subscription: plan, seats, monthly revenue, renewal date, end.",
     "usage": "Daily use of the product by each account.",
+    "orders": "Purchases and returns: a row for each order or for each line of one.",
     "invoices": "Invoices, their payment and the attempts that failed.",
     "tickets": "Support tickets, their severity and what the customer thought of the answer.",
     "surveys": "Answers to satisfaction surveys (NPS).",
@@ -80,6 +81,46 @@ def source_asset(table: str) -> dg.AssetsDefinition:
         )
 
     return cast(dg.AssetsDefinition, _table)
+
+
+def cross_rules(tables: Sequence[str]) -> dg.AssetsDefinition:
+    """The asset of the rules between tables, over all that is known of them: each table is admitted on its own."""
+
+    @dg.asset(
+        name="cross_rules",
+        group_name="sources",
+        kinds={"duckdb"},
+        owners=["team:data"],
+        description="Do the tables agree? Use lies inside its subscription, tickets after signup, every customer is in "
+        "accounts, the flags of accounts agree with the departures. Beyond the contract's tolerance nothing is learnt.",
+        code_version=version_of("sources/cross.py", "sources/cross_rules.py"),
+        deps=[dg.AssetDep(dg.AssetKey(["sources", table]), partition_mapping=NEWEST) for table in tables],
+        check_specs=[dg.AssetCheckSpec("tables_agree", asset="cross_rules", blocking=True)],
+    )
+    def _cross_rules(
+        context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource
+    ) -> Iterator[Any]:
+        from churn_platform.sources.cross import check_cleaned, stop_where_they_contradict
+        from churn_platform.sources.tables import TableVersion
+
+        step, objects, contract = lineage.step(context), store.objects, store.contract
+        found = []
+        newest = {table: step.read_newest(f"sources/{table}")[1]["digest"] for table in tables}
+        if contract.shape == "relational":
+            versions = {table: TableVersion.from_json(objects.read_json(digest)) for table, digest in newest.items()}
+            found = check_cleaned(
+                contract, versions, source=store.location.path, store=objects, vault=store.vault, home=store.home
+            )
+        broken = {f"{one.fault.table}: {one.fault.rule}": one.fault.share for one in found}
+        passed = not any(one.fault.stops for one in found)
+        agree = check("tables_agree", passed, {"broken": dg.MetadataValue.json(broken)})
+        if not agree.passed:
+            yield agree
+        stop_where_they_contradict(found, store.vault)
+        step.write(objects.put_json({"schema": "cross_rules/1", "broken": broken}))
+        yield from step.result(metadata={"broken_rules": len(broken)}, checks=[agree])
+
+    return _cross_rules
 
 
 def expectations(tables: Sequence[str]) -> dg.AssetsDefinition:

@@ -8,6 +8,7 @@ import dagster as dg
 from assets.partitions import EVERY, check, version_of
 from churn_platform.records.provenance import digest_of
 from churn_platform.settings import settings
+from churn_platform.sources.tables import TableVersion
 from resources.lineage import LineageResource
 from resources.mlflow import MlflowResource
 from resources.store import StoreResource
@@ -26,23 +27,38 @@ class ChallengerConfig(dg.Config):
     owners=["team:ml"],
     description="Features and mature labels of all months, joined. Its rows are ordered by content: no pseudonym can "
     "influence a model.",
-    code_version=version_of("training/dataset.py"),
+    code_version=version_of("training/dataset.py", "training/leaks.py"),
     deps=[
         dg.AssetDep("customer_features", partition_mapping=EVERY),
         dg.AssetDep("churn_labels", partition_mapping=EVERY),
+        dg.AssetDep("cross_rules"),  # nothing is learnt from tables that contradict each other
     ],
-    check_specs=[dg.AssetCheckSpec("enough_leavers", asset="training_set")],
+    check_specs=[
+        dg.AssetCheckSpec("enough_leavers", asset="training_set"),
+        dg.AssetCheckSpec(
+            "no_leaks",
+            asset="training_set",
+            blocking=True,
+            description="No column tells the outcome by its name, its times or by itself; no row is in two folds.",
+        ),
+    ],
 )
 def training_set(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
     """Join features and labels by month and customer."""
     from churn_platform.features.catalogue import catalogue_for
     from churn_platform.training.dataset import build_training_set
+    from churn_platform.training.leaks import find_leaks, refuse
 
     step, objects = lineage.step(context), store.objects
     features = {month: ref["digest"] for month, ref in step.read_all("customer_features").items()}
     labels = {month: ref["digest"] for month, ref in step.read_all("churn_labels").items()}
     contract = store.contract
-    made = build_training_set(features, labels, catalogue_for(contract), contract, store=objects)
+    catalogue = catalogue_for(contract, store.mutable_since)
+    made = build_training_set(features, labels, catalogue, contract, store=objects)
+    leaks = find_leaks(contract, made.load(objects), _newest_versions(store), objects)
+    if leaks:
+        yield check("no_leaks", False, {leak.column: f"{leak.evidence} {leak.mend}" for leak in leaks})
+    refuse(leaks)
     rows, positives = int(made.spec["n_rows"]), int(made.spec["positives"])
     step.write(made.put(objects), rows=rows, positives=positives, spec=made.spec_digest)
     yield from step.result(
@@ -51,8 +67,22 @@ def training_set(context: dg.AssetExecutionContext, lineage: LineageResource, st
             "base_rate": positives / rows,
             "months": dg.MetadataValue.json(list(made.spec["observations"])),
         },
-        checks=[check("enough_leavers", positives >= 50, {"leavers": positives, "needed": 50})],
+        checks=[
+            check("enough_leavers", positives >= 50, {"leavers": positives, "needed": 50}),
+            check("no_leaks", True, {"features": len(made.features)}),
+        ],
     )
+
+
+def _newest_versions(store: StoreResource) -> dict[str, TableVersion]:
+    """What is known now of each table that has been materialized."""
+    objects, refs = store.objects, store.refs
+    found = {}
+    for table in store.contract.tables:
+        if months := refs.partitions(f"sources/{table}"):
+            digest = refs.get(f"sources/{table}", months[-1])["digest"]
+            found[table] = TableVersion.from_json(objects.read_json(digest))
+    return found
 
 
 @dg.asset(

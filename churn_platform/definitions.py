@@ -10,19 +10,21 @@ from typing import Any
 
 import dagster as dg
 
+from churn_platform.features.labels import label_tables
 from churn_platform.records.home import Home
 from churn_platform.settings import settings
 from churn_platform.sources.contract import RELATIONAL_TABLES
 from churn_platform.sources.location import find_location
 
 
-def tables_in_home() -> tuple[str, ...]:
-    """The tables of the home's contract; every relational table where the home holds no source yet."""
+def tables_in_home() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The tables of the home's contract, and those that its labels are made from; every relational table where the
+    home holds no source yet."""
     if (settings().home / "VERSION").is_file():
         found = find_location(Home.open(), settings().problem)
         if found is not None:
-            return tuple(found.contract.tables)
-    return RELATIONAL_TABLES
+            return tuple(found.contract.tables), label_tables(found.contract)
+    return RELATIONAL_TABLES, ("churn_events", "interventions")
 
 
 def build_defs(**overrides: Any) -> dg.Definitions:
@@ -35,7 +37,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         from sensors.jobs import all_jobs
 
         return dg.Definitions(
-            assets=all_assets(tables_in_home()),
+            assets=all_assets(*tables_in_home()),
             jobs=all_jobs(),
             resources={**all_resources(), **overrides},
             executor=dg.in_process_executor,

@@ -44,7 +44,7 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         progress("offline files", 0.1)
         sync_offline(home, {**months, month: features}, store=objects)
         progress("feature views", 0.2)
-        applied = apply(home, catalogue_for(store.contract), problem=settings().problem)
+        applied = apply(home, catalogue_for(store.contract, store.mutable_since), problem=settings().problem)
         progress("online store", 0.4)
         customers = materialize(home, month)
         progress("comparing", 0.9)

@@ -17,6 +17,7 @@ from churn_platform.records.home import Home
 from churn_platform.records.provenance import Node, Plan, digest_of, make_plan
 from churn_platform.records.refs import Refs
 from churn_platform.sources.location import SourceLocation
+from churn_platform.sources.mutable import SnapshotLog, mutable_digests, usable_since
 from resources import progress
 from resources.lineage import asset_name
 
@@ -86,7 +87,11 @@ def add_observations(found: dg.DagsterInstance, observations: Sequence[str]) -> 
 
 
 def nodes(
-    defs: dg.Definitions, observations: Sequence[str], location: SourceLocation, config: Mapping[str, str]
+    defs: dg.Definitions,
+    observations: Sequence[str],
+    location: SourceLocation,
+    config: Mapping[str, str],
+    refs: Refs,
 ) -> list[Node]:
     """The asset graph as the plan needs it, in topological order."""
     graph = defs.resolve_asset_graph()
@@ -100,6 +105,8 @@ def nodes(
         if name.startswith("sources/"):
             table = name.removeprefix("sources/")
             external[f"source:{table}"] = location.fingerprint(table)
+        if name == "customer_features":
+            external |= mutable_digests(usable_since(location.contract, SnapshotLog(refs), observations))
         result.append(
             Node(
                 asset=name,
@@ -126,14 +133,15 @@ def plan(
     Raises:
         ConfigurationError: where there is no asset of such a name.
     """
-    graph = nodes(defs, observations, location, config)
+    refs = Refs(home.refs)
+    graph = nodes(defs, observations, location, config, refs)
     names = {node.asset for node in graph}
     for name in again:
         if name not in names:
             raise ConfigurationError(
                 f"There is no asset {name!r}.", mend=f"Choose of {', '.join(sorted(names))}.", field=name
             )
-    return make_plan(graph, Refs(home.refs), again=again)
+    return make_plan(graph, refs, again=again)
 
 
 def run(

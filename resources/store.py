@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import dagster as dg
 
 from churn_platform.records.home import Home
@@ -11,6 +13,7 @@ from churn_platform.records.vault import IdentityVault
 from churn_platform.settings import settings
 from churn_platform.sources.contract import Contract
 from churn_platform.sources.location import SourceLocation, load_location
+from churn_platform.sources.mutable import SnapshotLog, usable_since
 
 
 class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -39,3 +42,15 @@ class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     @property
     def contract(self) -> Contract:
         return self.location.contract
+
+    @property
+    def snapshots(self) -> SnapshotLog:
+        """What columns that are overwritten in place said at each load."""
+        return SnapshotLog(self.refs)
+
+    @property
+    def mutable_since(self) -> dict[str, datetime]:
+        """Tables whose columns that are overwritten in place are features by now, and since when they are known."""
+        location = self.location
+        calendar = location.calendar
+        return usable_since(location.contract, self.snapshots, calendar.observations if calendar else ())

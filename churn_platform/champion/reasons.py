@@ -50,7 +50,8 @@ def top_reasons(
     k: int = 5,
     currency: str = "",
 ) -> list[str]:
-    """The ``k`` features that weigh most for one customer, strongest first, one sentence each.
+    """The ``k`` features that weigh most for one customer, strongest first, one sentence each; of several that say
+    the same (equal value and equal typical value in one family) only the strongest.
 
     Args:
         features: in the order of the contributions.
@@ -59,12 +60,27 @@ def top_reasons(
         profile: what is typical, by feature (``training.packaging.profile_features``).
         currency: for amounts, such as "USD".
     """
-    order = np.argsort(-np.abs(contributions), kind="stable")[:k]
-    return [
-        sentence(features[i], values.get(features[i].name), float(contributions[i]), profile, currency)
-        for i in order
-        if abs(contributions[i]) >= _NOTICEABLE
-    ]
+    said: set[Any] = set()
+    chosen: list[str] = []
+    for i in np.argsort(-np.abs(contributions), kind="stable"):
+        if len(chosen) == k or abs(contributions[i]) < _NOTICEABLE:
+            break
+        value = values.get(features[i].name)
+        fact = _fact(features[i], value, profile)
+        if fact in said:
+            continue
+        said.add(fact)
+        chosen.append(sentence(features[i], value, float(contributions[i]), profile, currency))
+    return chosen
+
+
+def _fact(feature: Feature, value: Any, profile: Mapping[str, Any]) -> Any:
+    """What a sentence says: windows longer than a history, and values that one lack leaves open, say the same."""
+    if feature.kind == "category":
+        return feature.name
+    if value is None or value != value:
+        return feature.family, None
+    return feature.family, feature.unit, float(value), profile.get(feature.name, {}).get("median")
 
 
 def sentence(feature: Feature, value: Any, contribution: float, profile: Mapping[str, Any], currency: str = "") -> str:

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(no_args_is_help=True, help="Source contracts: infer, check.", rich_markup_mode="markdown")
-Source = Annotated[Path, typer.Argument(help="A flat file, or a folder of tables.")]
+Source = Annotated[
+    str, typer.Argument(help="A flat file, a folder of tables, postgresql://user@host/database, or s3://bucket/prefix.")
+]
 Label = Annotated[str | None, typer.Option("--label", help="Flat file: the column that says who has left.")]
 Positive = Annotated[str | None, typer.Option("--positive", help="Flat file: the label's value for: has left.")]
 Id = Annotated[str | None, typer.Option("--id", help="The column that holds the customer's id.")]
@@ -34,8 +36,9 @@ def infer(
     from churn_platform.cli.output import print_json
     from churn_platform.records.files import write_atomic
     from churn_platform.sources.infer import infer_contract
+    from churn_platform.sources.readers_url import parse_source
 
-    found = infer_contract(source, label=label, positive=positive, id=id)
+    found = infer_contract(parse_source(source), label=label, positive=positive, id=id)
     text = found.to_yaml()
     if out is not None:
         write_atomic(out, text.encode())
@@ -64,8 +67,11 @@ def check(
     from churn_platform.cli.output import out, print_json
     from churn_platform.sources.check import check_source
     from churn_platform.sources.contract import load_contract
+    from churn_platform.sources.remote import opened
+    from churn_platform.training.leaks import leak_findings
 
-    report = check_source(source, load_contract(contract) if contract else None)
+    with opened(source, load_contract(contract) if contract else None) as (folder, described):
+        report = leak_findings(check_source(folder, described), folder)
     if json:
         print_json(report.to_json())
     else:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def demo(
-    source: Annotated[Path | None, typer.Option("--source", help="A flat file or a folder of your tables.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", help="Your tables: a file, a folder, postgresql://user@host/database, s3://bucket."),
+    ] = None,
     contract: Annotated[
         Path | None,
         typer.Option("--contract", help="What the tables mean; default: contract.yaml there, or inferred."),

@@ -89,6 +89,8 @@ def _print_evaluation(answer: dict[str, Any]) -> None:
             f"{answer['revenue_at_risk']:,.0f} over the horizon, {answer['online_customers']:,} customers scored",
         )
     out.print(table)
+    for note in e.get("notes", ()):
+        out.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
 
 
 def _three(value: float | None) -> str:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from churn_platform import clock
 from churn_platform.cli.output import Stage
 from churn_platform.errors import ConfigurationError, SourceMissingError
 from churn_platform.records.home import Home
+from churn_platform.sources.contract import Contract, load_contract, parse_contract
 from churn_platform.sources.location import (
     SourceLocation,
+    copy_folder,
     find_location,
     folder,
     load_location,
     save_location,
 )
+from churn_platform.sources.readers_url import SourceUrl, parse_source
 
 LIVE_DAYS = 35
 
@@ -27,7 +32,7 @@ LIVE_DAYS = 35
 class SourceRequest:
     """What the command line asks for; None where it says nothing."""
 
-    source: Path | None = None
+    source: str | Path | None = None
     contract: Path | None = None
     label: str | None = None
     positive: str | None = None
@@ -51,6 +56,8 @@ def prepare(home: Home, problem: str, request: SourceRequest, stage: Stage) -> S
         ConfigurationError: for options that contradict each other, or a home that holds another source.
         SourceError: where the source or its contract cannot be used.
     """
+    if request.source is None and request.contract is not None:
+        request = replace(request, source=load_contract(request.contract).source)
     if request.source is not None:
         if request.simulation.keys() - {"seed"}:
             raise ConfigurationError(
@@ -63,7 +70,7 @@ def prepare(home: Home, problem: str, request: SourceRequest, stage: Stage) -> S
         if getattr(request, name) is not None:
             raise ConfigurationError(
                 f"--{name} describes tables of your own, but no --source says where they are.",
-                mend="Add --source PATH.",
+                mend="Add --source PATH, or a source to the contract.",
                 field=name,
             )
     present = find_location(home, problem)
@@ -71,8 +78,11 @@ def prepare(home: Home, problem: str, request: SourceRequest, stage: Stage) -> S
         return _simulated(home, problem, request.simulation, stage)
     if request.simulation:
         _same_simulation(home, present, request.simulation)
-    stage.note(f"the home's own: {_short(home, present.path)}")
-    return load_location(home, problem)
+    stage.note(f"the home's own: {_short(home, present)}")
+    location = load_location(home, problem)
+    origin = parse_source(location.origin)
+    _bring(home, problem, location.contract, origin, stage)
+    return location
 
 
 def fix_present(home: Home, problem: str, location: SourceLocation, as_of: datetime) -> bool:
@@ -89,24 +99,24 @@ def fix_present(home: Home, problem: str, location: SourceLocation, as_of: datet
     present = None if live else moment
     if present == location.as_of:
         return False
-    save_location(home, problem, location.path, location.contract_text, as_of=present)
+    save_location(home, problem, location.path, location.contract_text, as_of=present, origin=location.origin)
     return True
 
 
 def _given(home: Home, problem: str, request: SourceRequest, stage: Stage) -> SourceLocation:
     from churn_platform.sources.infer import infer_contract
 
-    source = Path(request.source or "").expanduser().resolve()
-    if not source.exists():
-        raise SourceMissingError(f"There is no {request.source}.", mend="Give --source an existing file or folder.")
+    source = parse_source(request.source or "")
+    if isinstance(source, Path):
+        source = source.resolve()
+        if not source.exists():
+            raise SourceMissingError(f"There is no {request.source}.", mend="Give --source an existing file or folder.")
     present = find_location(home, problem)
-    if present is not None and present.path.resolve() != source:
+    if present is not None and not _same_origin(present, source):
         raise _other_source(home, present)
-    own = source / "contract.yaml" if source.is_dir() else None
+    own = source / "contract.yaml" if isinstance(source, Path) and source.is_dir() else None
     chosen = request.contract or (own if own is not None and own.is_file() else None)
     if chosen is not None:
-        from churn_platform.sources.contract import load_contract
-
         load_contract(chosen)
         text = chosen.read_text(encoding="utf-8")
         stage.note(f"contract {chosen.name}")
@@ -117,8 +127,32 @@ def _given(home: Home, problem: str, request: SourceRequest, stage: Stage) -> So
         found = infer_contract(source, label=request.label, positive=request.positive, id=request.id)
         text = found.to_yaml()
         stage.note(f"contract inferred: {folder(home, problem) / 'contract.yaml'}")
-    save_location(home, problem, source, text, as_of=present.as_of if present is not None else None)
+    path = _bring(home, problem, parse_contract(yaml.safe_load(text)), source, stage)
+    as_of = present.as_of if present is not None else None
+    save_location(home, problem, path, text, as_of=as_of, origin=str(source))
     return load_location(home, problem)
+
+
+def _same_origin(present: SourceLocation, source: Path | SourceUrl) -> bool:
+    kept = parse_source(present.origin)
+    return kept.resolve() == source if isinstance(kept, Path) else kept == source
+
+
+def _bring(home: Home, problem: str, contract: Contract, source: Path | SourceUrl, stage: Stage) -> Path:
+    """The folder that stands for the source: a local copy, brought up to date, where it is not of this machine."""
+    from churn_platform.sources.remote import bring, needs_copy
+
+    if not needs_copy(contract, source):
+        return Path(str(source))
+    root = copy_folder(home, problem)
+    loaded = bring(contract, source, root, progress=stage.update)
+    files = sum(load.fetched for load in loaded.values() if load.rows is None)
+    rows = sum(load.fetched for load in loaded.values() if load.rows is not None)
+    changed = sum(load.mode != "unchanged" for load in loaded.values())
+    parts = [f"{rows:,} rows"] * any(load.rows is not None for load in loaded.values())
+    parts += [f"{files:,} files"] * any(load.rows is None for load in loaded.values())
+    stage.note(f"{' and '.join(parts)} read, {changed} of {len(loaded)} tables changed")
+    return root
 
 
 def _simulated(home: Home, problem: str, options: dict[str, Any], stage: Stage) -> SourceLocation:
@@ -152,11 +186,12 @@ def _same_simulation(home: Home, present: SourceLocation, options: dict[str, Any
 
 def _other_source(home: Home, present: SourceLocation) -> ConfigurationError:
     return ConfigurationError(
-        f"This home holds another source ({_short(home, present.path)}); one home serves one company's tables.",
+        f"This home holds another source ({_short(home, present)}); one home serves one company's tables.",
         mend="Set CHURN_HOME to a new folder for this one.",
         field="source",
     )
 
 
-def _short(home: Home, path: Path) -> str:
-    return path.relative_to(home.root).as_posix() if path.is_relative_to(home.root) else str(path)
+def _short(home: Home, location: SourceLocation) -> str:
+    path = Path(location.origin)
+    return path.relative_to(home.root).as_posix() if path.is_relative_to(home.root) else location.origin

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from churn_platform import __version__
-from churn_platform.cli import contract, demo, doctor, environment, keys, materialize, serve, simulate
+from churn_platform.cli import contract, demo, doctor, environment, keys, materialize, quarantine, serve, simulate
+from churn_platform.cli.explain import explained, full_disk
 from churn_platform.cli.output import print_error
 from churn_platform.errors import ChurnError
 
@@ -30,6 +31,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(keys.app, name="keys")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(contract.app, name="contract")
+app.add_typer(quarantine.app, name="quarantine")
 
 
 def _version(value: bool) -> None:
@@ -68,10 +70,16 @@ def main() -> None:
     try:
         app()
     except ChurnError as error:
-        print_error(error)
+        print_error(full_disk(error) or error)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        told = explained(error)
+        if told is None:
+            raise
+        print_error(told)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

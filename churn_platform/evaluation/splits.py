@@ -19,6 +19,7 @@ Tier = Literal["rules", "small", "full"]
 
 HOLDOUT_MONTHS = 3
 FORWARD_FOLDS = 3
+LEAST_TRAINING = 3  # months that teach, before a further month is held out
 SNAPSHOT = "snapshot"
 
 
@@ -46,6 +47,32 @@ class Split:
     def tuned_on(self) -> Literal["forward", "grouped"]:
         """Whether the search moves forward in time or only across customers."""
         return "forward" if self.folds else "grouped"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the evaluation should know about this split, in sentences."""
+        if self.protocol == "out_of_fold":
+            return ("a flat file has no time: every row is judged by models that saw neither it nor its equals",)
+        if self.protocol == "grouped":
+            return (
+                f"history is too short to hold out a month: {_months(self.train)} judged on folds by customer, so "
+                "the figures say nothing about later months",
+            )
+        said = []
+        if len(self.holdout) < HOLDOUT_MONTHS:
+            said.append(
+                f"history is short: {_months(self.holdout)} held out rather than {HOLDOUT_MONTHS}, so that "
+                f"{_months(self.train)} could teach"
+            )
+        if len(self.embargoed) > 1:
+            said.append(f"{_months(self.embargoed)} between the two not used: their label windows reach into the later")
+        return tuple(said)
+
+
+def _months(keys: Sequence[str]) -> str:
+    """``3 months (2024-01 to 2024-03)``."""
+    span = keys[0][:7] if len(keys) == 1 else f"{keys[0][:7]} to {keys[-1][:7]}"
+    return f"{len(keys)} month{'s' * (len(keys) != 1)} ({span})"
 
 
 def _known_before(observations: Sequence[str], boundary: str, embargo: timedelta) -> tuple[str, ...]:
@@ -78,8 +105,8 @@ def temporal_split(
 
     A label window is (t + gap, t + gap + horizon]. A training month is kept only if its window has closed by
     the first holdout date, and the same holds inside each fold. The holdout is the largest up to ``holdout``
-    months that leaves twice as many training months and at least one forward fold; where none does, it is one
-    month and the folds are drawn by customer.
+    months that leaves twice as many training months (and at least three) and at least one forward fold; where
+    none does, it is one month, and without a forward fold the folds are drawn by customer.
 
     Args:
         observations_mature: "YYYY-MM-DD" keys, or only "snapshot".
@@ -103,7 +130,7 @@ def temporal_split(
         train = _known_before(months[:-size], held[0], embargo)
         forward = _forward_folds(train, embargo, folds)
         between = tuple(t for t in months[:-size] if t not in train)
-        if forward and len(train) >= 2 * size:
+        if forward and len(train) >= max(2 * size, LEAST_TRAINING):
             return Split(train, held, between, forward, "temporal")
         if size == 1 and train:
             shortest = Split(train, held, between, forward, "temporal")

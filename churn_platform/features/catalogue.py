@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from churn_platform.errors import FeatureError
@@ -42,8 +43,12 @@ class Feature:
     decimals: int
 
 
-def catalogue_for(contract: Contract) -> tuple[Feature, ...]:
+def catalogue_for(contract: Contract, since: Mapping[str, datetime] | None = None) -> tuple[Feature, ...]:
     """The features that exist for the tables and columns of this contract, in the order of their columns.
+
+    Args:
+        since: tables of which snapshots may be read, and from when on they exist
+            (``sources.mutable.usable_since``): their columns that are overwritten in place are features too.
 
     Raises:
         FeatureError: where two columns of the contract would make features of one name.
@@ -54,7 +59,8 @@ def catalogue_for(contract: Contract) -> tuple[Feature, ...]:
 
     if contract.shape == "snapshot":
         return snapshot_catalogue(contract)
-    return tuple(definition.feature for definition in definitions_for(Available.of(contract)) if not definition.hidden)
+    definitions = definitions_for(Available.of(contract, since))
+    return tuple(definition.feature for definition in definitions if not definition.hidden)
 
 
 def families(features: Iterable[Feature]) -> dict[str, tuple[Feature, ...]]:

@@ -5,7 +5,7 @@ It is compiled once per contract; t is a column of the raw tables, so that the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,15 +15,19 @@ from churn_platform.features.definitions import definitions_for
 from churn_platform.features.definitions.base import Definition, Rows
 from churn_platform.features.known import known_rows
 from churn_platform.features.population import population, population_columns
+from churn_platform.features.purchase import with_purchases
 
 # Tables that decide who is a customer; they are read even where no feature asks for them.
 POPULATION_TABLES = ("subscriptions", "accounts", "churn_events")
+# Columns that features derive from each row of a table before they aggregate it.
+PREPARED: dict[str, Callable[[Any, Available], Any]] = {"orders": with_purchases}
 
 
 def tables_needed(available: Available) -> tuple[str, ...]:
     """The tables that the features of this contract read, in a fixed order."""
     asked = {one.table for one in definitions_for(available) if one.table is not None}
-    return tuple(name for name in available.tables if name in asked or name in POPULATION_TABLES)
+    people = {*POPULATION_TABLES, available.activity}
+    return tuple(name for name in available.tables if name in asked or name in people)
 
 
 @lru_cache(maxsize=8)
@@ -39,10 +43,11 @@ def feature_expression(available: Available) -> Any:
     import ibis
 
     definitions = definitions_for(available)
-    known = {
-        name: known_rows(ibis.table(available.schema(name), name=name), table=name, revised=name in available.revised)
-        for name in tables_needed(available)
-    }
+    known = {}
+    for name in tables_needed(available):
+        raw = ibis.table(available.schema(name), name=name)
+        rows = known_rows(raw, reach=available.reach(name), revised=name in available.revised)
+        known[name] = PREPARED[name](rows, available) if name in PREPARED else rows
     people = population(known, available)
     own = sorted(population_columns(available))
     people = people.rename({f"population__{column}": column for column in own})

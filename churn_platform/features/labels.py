@@ -7,7 +7,11 @@ For the window (t+g, t+g+h] of horizon h after gap g, as known at ``as_of``:
 - ``involuntary``: the first departure in the window is an involuntary one, a competing event: label null
   (censored);
 - ``left_before``: the departure took effect by t but was recorded later, or fell into the gap: label null;
+- ``merged``: the account was merged into another before the window's end and before any departure: label null;
 - ``immature``: t + g + h + delay lies after ``as_of``, so that nobody's label is certain yet: label null.
+
+Where leaving means inactivity, who has no activity (of orders: no purchase) in the window is ``voluntary``, who has
+some is ``retained``; activity in the gap changes nothing, and nobody can have left before t.
 """
 
 from __future__ import annotations
@@ -18,8 +22,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from churn_platform.errors import FeatureError
+from churn_platform.features.available import Available
 from churn_platform.features.month import write_table
 from churn_platform.features.observation import instant
+from churn_platform.features.purchase import TABLE as ORDERS
+from churn_platform.features.purchase import purchase_sql
+from churn_platform.sources import episodes
 from churn_platform.sources.contract import SNAPSHOT_TABLE
 from churn_platform.sources.engine import engine, literal, quote
 from churn_platform.sources.tables import LABEL_COLUMN, SNAPSHOT
@@ -29,7 +37,20 @@ if TYPE_CHECKING:
     from churn_platform.sources.contract import Contract
     from churn_platform.sources.tables import TableVersion
 
-OUTCOMES = ("retained", "voluntary", "involuntary", "left_before", "immature")
+OUTCOMES = ("retained", "voluntary", "involuntary", "left_before", "merged", "immature")
+MERGED = "merged_into"
+
+
+def label_tables(contract: Contract) -> tuple[str, ...]:
+    """The tables that the labels of this contract are made from, in the contract's order."""
+    source = contract.label.source
+    if source in ("column", "inactivity"):
+        needed = {SNAPSHOT_TABLE if source == "column" else contract.label.activity, "interventions"}
+    else:
+        needed = {"churn_events", "subscriptions", "interventions"}
+        if "accounts" in contract.tables and MERGED in contract.tables["accounts"].passed:
+            needed.add("accounts")
+    return tuple(name for name in contract.tables if name in needed)
 
 
 @dataclass(frozen=True)
@@ -74,8 +95,7 @@ def label_months(
 
     Args:
         contract: says which kinds are voluntary, and the window.
-        versions_asof: table → all that is known of it at ``as_of`` (churn_events, interventions if there are
-            any; the snapshot table).
+        versions_asof: table → all that is known of it at ``as_of``: those of :func:`label_tables`.
         observations: the keys to label.
         as_of: naive UTC; what was recorded later does not count.
         populations: observation → digest of its feature table: whom to label.
@@ -92,8 +112,14 @@ def label_months(
         if snapshot:
             _bind(duck, "snapshot_rows", _paths(versions_asof, SNAPSHOT_TABLE, store))
             _check_positive(duck, contract)
+        elif contract.label.source == "inactivity":
+            _bind_activity(duck, contract, versions_asof, as_of, store)
+            _bind_treatments(duck, contract, versions_asof, as_of, store)
         else:
-            _bind_events(duck, contract, versions_asof, as_of, store)
+            episodes.bind(duck, contract, versions_asof, as_of, store)
+            if contract.label.source == "churn_events":
+                _bind_events(duck, contract, versions_asof, as_of, store)
+            _bind_treatments(duck, contract, versions_asof, as_of, store)
         months = {}
         for observation in observations:
             if observation not in populations:
@@ -104,7 +130,12 @@ def label_months(
                 )
             _bind(duck, "people", [str(store.path(populations[observation]))])
             ready = mature(contract, observation, as_of)
-            outcomes = _snapshot_outcomes(contract) if snapshot else _window_outcomes(contract, observation, ready)
+            if snapshot:
+                outcomes = _snapshot_outcomes(contract)
+            elif contract.label.source == "inactivity":
+                outcomes = _inactive_outcomes(contract, observation, ready)
+            else:
+                outcomes = _window_outcomes(contract, observation, ready)
             rows = duck.execute(f"WITH {outcomes} {_final(observation)}").to_arrow_table()
             months[observation] = _month(observation, rows, ready, store)
     return months
@@ -124,32 +155,63 @@ def _month(observation: str, rows: Any, ready: bool, store: ContentStore) -> Lab
 
 
 def _window_outcomes(contract: Contract, observation: str, ready: bool) -> str:
-    label, t = contract.label, instant(observation)
-    opens = t + timedelta(days=label.gap_days)
-    closes = opens + timedelta(days=label.horizon_days)
-    # a measure works on for about as long as the window is: one delivered that long before t is still active
-    # at t
-    active = t - timedelta(days=label.horizon_days)
+    t = instant(observation)
+    opens, closes = _window(contract, t)
     undecided = "'retained'" if ready else "'immature'"
     decided = "kind" if ready else "'immature'"
+    joined = "'merged'" if ready else "'immature'"
     return f"""
         early AS (
             SELECT DISTINCT customer_id FROM departures
-            WHERE (event_time <= {_moment(t)} AND first_known > {_moment(t)})
+            WHERE (event_time <= {_moment(t)} AND first_known > {_moment(t)} AND NOT EXISTS (
+                    -- who has come back since then is in a new episode
+                    SELECT 1 FROM starts WHERE starts.customer_id = departures.customer_id
+                        AND started_at > departures.event_time AND started_at <= {_moment(t)}))
                OR (event_time > {_moment(t)} AND event_time <= {_moment(opens)})
         ), first AS (
-            SELECT customer_id, kind FROM departures
+            SELECT customer_id, kind, event_time FROM departures
             WHERE event_time > {_moment(opens)} AND event_time <= {_moment(closes)}
             QUALIFY row_number() OVER (PARTITION BY customer_id ORDER BY event_time, kind, row_id) = 1
-        ), measures AS (
-            SELECT DISTINCT customer_id FROM treatments
-            WHERE delivered > {_moment(active)} AND delivered <= {_moment(closes)}
-        ), outcomes AS (
+        ), {_measures(contract, t)}, outcomes AS (
             SELECT people.customer_id, people.mrr, measures.customer_id IS NOT NULL AS treated,
                 CASE WHEN early.customer_id IS NOT NULL THEN 'left_before'
+                     WHEN merged.merged_at <= {_moment(closes)}
+                         AND (first.kind IS NULL OR merged.merged_at <= first.event_time) THEN {joined}
                      WHEN first.kind IS NOT NULL THEN {decided} ELSE {undecided} END AS outcome
             FROM people LEFT JOIN early USING (customer_id) LEFT JOIN first USING (customer_id)
+                LEFT JOIN merged USING (customer_id)
                 LEFT JOIN measures USING (customer_id)
+        )"""
+
+
+def _inactive_outcomes(contract: Contract, observation: str, ready: bool) -> str:
+    t = instant(observation)
+    opens, closes = _window(contract, t)
+    decided = "CASE WHEN back.customer_id IS NULL THEN 'voluntary' ELSE 'retained' END" if ready else "'immature'"
+    return f"""
+        back AS (
+            SELECT DISTINCT customer_id FROM activity
+            WHERE event_time > {_moment(opens)} AND event_time <= {_moment(closes)}
+        ), {_measures(contract, t)}, outcomes AS (
+            SELECT people.customer_id, people.mrr, measures.customer_id IS NOT NULL AS treated, {decided} AS outcome
+            FROM people LEFT JOIN back USING (customer_id) LEFT JOIN measures USING (customer_id)
+        )"""
+
+
+def _window(contract: Contract, t: datetime) -> tuple[datetime, datetime]:
+    opens = t + timedelta(days=contract.label.gap_days)
+    return opens, opens + timedelta(days=contract.label.horizon_days)
+
+
+def _measures(contract: Contract, t: datetime) -> str:
+    """The common table expression of who was under treatment."""
+    # a measure works on for about as long as the window is: one delivered that long before t is still active
+    # at t
+    active = t - timedelta(days=contract.label.horizon_days)
+    closes = _window(contract, t)[1]
+    return f"""measures AS (
+            SELECT DISTINCT customer_id FROM treatments
+            WHERE delivered > {_moment(active)} AND delivered <= {_moment(closes)}
         )"""
 
 
@@ -188,7 +250,7 @@ def _final(observation: str) -> str:
 def _bind_events(
     duck: Any, contract: Contract, versions: Mapping[str, TableVersion], as_of: datetime, store: ContentStore
 ) -> None:
-    """Make the tables ``departures`` (``first_known``, ``kind``) and ``treatments`` (``delivered``)."""
+    """Make the table ``departures`` (``first_known``, ``kind``)."""
     label = contract.label
     _bind(duck, "departure_rows", _paths(versions, "churn_events", store))
     kind = f"CAST({quote(label.kind_column)} AS VARCHAR)"
@@ -212,6 +274,27 @@ def _bind_events(
             CASE WHEN {kind} IN ({voluntary}) THEN 'voluntary' ELSE 'involuntary' END AS kind
         FROM departure_rows WHERE ingested_at <= {_moment(as_of)}
         QUALIFY row_number() OVER (PARTITION BY row_id ORDER BY ingested_at DESC) = 1""")
+
+
+def _bind_activity(
+    duck: Any, contract: Contract, versions: Mapping[str, TableVersion], as_of: datetime, store: ContentStore
+) -> None:
+    """Make the table ``activity``: the rows of the label's table that count, as known at ``as_of``."""
+    table = str(contract.label.activity)
+    _bind(duck, "activity_rows", _paths(versions, table, store))
+    counts = purchase_sql(Available.of(contract)) if table == ORDERS else "true"
+    duck.execute(f"""
+        CREATE TEMP TABLE activity AS
+        SELECT customer_id, event_time FROM (
+            SELECT * FROM activity_rows WHERE ingested_at <= {_moment(as_of)}
+            QUALIFY row_number() OVER (PARTITION BY row_id ORDER BY ingested_at DESC) = 1
+        ) WHERE {counts}""")
+
+
+def _bind_treatments(
+    duck: Any, contract: Contract, versions: Mapping[str, TableVersion], as_of: datetime, store: ContentStore
+) -> None:
+    """Make the table ``treatments`` (``delivered``)."""
     if "interventions" not in contract.tables:
         duck.execute("CREATE TEMP TABLE treatments (customer_id VARCHAR, delivered TIMESTAMP)")
         return

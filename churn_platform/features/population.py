@@ -1,8 +1,12 @@
 """Who is a customer at t, and under which contract: one row per active customer, as known at t.
 
 A customer is active at t with a subscription that has started and is not known to have ended, unless a churn
-event known at t came after the start of it (who returns with a new subscription is active again). Without a
-table of subscriptions, every account that was created counts until its churn event.
+event known at t came after the start of it. Who returns with a new subscription is active again, in a new episode:
+``since`` is the start of the first subscription after the last departure known at t. Who was merged into another
+account is no customer any more. Without a
+table of subscriptions, every account that was created counts until its churn event; without accounts either,
+everybody seen in the activity table. Where leaving means inactivity, a customer is who was active in the days
+before t that the contract says.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ from typing import Any
 
 from churn_platform.features.available import Available
 from churn_platform.features.definitions.base import exact_sum
+from churn_platform.features.purchase import PURCHASE
+from churn_platform.features.purchase import TABLE as ORDERS
 
 # How far back the contract is compared with itself.
 CHANGE_DAYS = (90, 180)
@@ -26,18 +32,29 @@ def population(known: Mapping[str, Any], available: Available) -> Any:
     subscriptions then; ``renews_at`` is the next renewal; plan, billing period and discount are the largest
     subscription's.
     """
-    people = (
-        _subscribed(known["subscriptions"], available)
-        if available.has("subscriptions")
-        else _accounts(known["accounts"])
-    )
-    if "churn_events" not in known:
+    if available.activity is not None:
+        people = _seen(known, available)
+    elif available.has("subscriptions"):
+        people = _subscribed(known["subscriptions"], available, _left(known))
+    else:
+        people = _accounts(known["accounts"])
+    if available.has("accounts", "merged_into"):
+        gone = known["accounts"].filter(lambda row: row.merged_into.notnull()).select("customer_id").distinct()
+        people = people.anti_join(gone, "customer_id")
+    left = _left(known)
+    if left is None:
         return people.drop("current_first")
-    left = known["churn_events"].group_by("customer_id").agg(left_at=lambda row: row.event_time.max())
     joined = people.left_join(left, "customer_id").drop("customer_id_right")
     return joined.filter(joined.left_at.isnull() | (joined.left_at < joined.current_first)).drop(
         "left_at", "current_first"
     )
+
+
+def _left(known: Mapping[str, Any]) -> Any:
+    """The last departure of each customer that is known at t; None without a table of departures."""
+    if "churn_events" not in known:
+        return None
+    return known["churn_events"].group_by("customer_id").agg(left_at=lambda row: row.event_time.max())
 
 
 def population_columns(available: Available) -> frozenset[str]:
@@ -58,7 +75,36 @@ def _accounts(accounts: Any) -> Any:
     )
 
 
-def _subscribed(rows: Any, available: Available) -> Any:
+def _seen(known: Mapping[str, Any], available: Available) -> Any:
+    """Who has a row in the activity table (of orders: a purchase), since the first one or the account's creation.
+
+    Where inactivity is what leaving means, only those active in the last days count, with the columns of the
+    subscriptions that they have.
+    """
+    import ibis
+
+    rows = known[str(available.activity)]
+    if available.activity == ORDERS:
+        rows = rows.filter(rows[PURCHASE])
+    people = rows.group_by("customer_id").agg(
+        t=rows.t.max(), since=rows.event_time.min(), current_first=rows.event_time.min(), last=rows.event_time.max()
+    )
+    if available.active_within_days is not None:
+        people = people.filter(people.last > people.t - ibis.interval(days=available.active_within_days))
+    people = people.drop("last")
+    if "accounts" in known:
+        made = known["accounts"].group_by("customer_id").agg(made=lambda row: row.event_time.min())
+        people = people.left_join(made, "customer_id").drop("customer_id_right")
+        people = people.mutate(since=ibis.least(people.since, people.made.fill_null(people.since))).drop("made")
+    if "subscriptions" in known:
+        contracts = _subscribed(known["subscriptions"], available).drop("t", "since", "current_first")
+        people = people.left_join(contracts, "customer_id").drop("customer_id_right")
+    return people
+
+
+def _subscribed(rows: Any, available: Available, left: Any = None) -> Any:
+    """The customers by their subscriptions. Who comes back after a departure begins anew (``left``: customer_id,
+    left_at); where the end of subscriptions is what leaving means, after more than the grace without any."""
     import ibis
 
     def has(column: str) -> bool:
@@ -110,11 +156,12 @@ def _subscribed(rows: Any, available: Available) -> Any:
             order_by=[*size, ibis.asc("first_at"), ibis.asc("subscription__")],
         )
     )
+    subscriptions = _with_episodes(subscriptions, available, left)
     live = subscriptions.active__
     largest = live & (subscriptions.rank__ == 0)
     totals: dict[str, Any] = {
         "t": subscriptions.t.max(),
-        "since": subscriptions.first_at.min(),
+        "since": subscriptions.first_at.min(where=subscriptions.episode__),
         "current_first": subscriptions.first_at.min(where=live),
         "current_since": subscriptions.version_at.max(where=live),
         "alive__": live.cast("int64").max(),
@@ -130,3 +177,24 @@ def _subscribed(rows: Any, available: Available) -> Any:
         totals["renews_at"] = subscriptions.renews_at.min(where=live)
     people = subscriptions.group_by("customer_id").agg(**totals)
     return people.filter(people.alive__ == 1).drop("alive__")
+
+
+def _with_episodes(subscriptions: Any, available: Available, left: Any) -> Any:
+    """The subscriptions with ``episode__``: whether each belongs to its customer's last episode."""
+    import ibis
+
+    if left is not None:
+        joined = subscriptions.left_join(left, "customer_id").drop("customer_id_right")
+        return joined.mutate(episode__=joined.left_at.isnull() | (joined.first_at > joined.left_at)).drop("left_at")
+    if available.grace_days is None or "ended_at" not in subscriptions.columns:
+        return subscriptions.mutate(episode__=ibis.literal(True))
+    order = [ibis.asc("first_at"), ibis.asc("subscription__")]
+    until = subscriptions.mutate(until__=subscriptions.ended_at.fill_null(subscriptions.t))
+    until = until.mutate(
+        until__=until.until__.max().over(ibis.cumulative_window(group_by="customer_id", order_by=order))
+    )
+    before = until.mutate(before__=until.until__.lag().over(group_by="customer_id", order_by=order))
+    begins = before.before__.isnull() | (before.first_at > before.before__ + ibis.interval(days=available.grace_days))
+    marked = before.mutate(begins__=begins.ifelse(before.first_at, ibis.null("timestamp(6)")))
+    last = marked.mutate(last__=marked.begins__.max().over(group_by="customer_id"))
+    return last.mutate(episode__=last.first_at >= last.last__).drop("until__", "before__", "begins__", "last__")

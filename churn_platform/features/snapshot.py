@@ -12,6 +12,7 @@ from churn_platform.features.month import FeatureMonth, conform, finite, version
 from churn_platform.features.observation import instant
 from churn_platform.sources.contract import SNAPSHOT_TABLE
 from churn_platform.sources.engine import engine, literal, quote
+from churn_platform.sources.parsing import yes_no
 
 if TYPE_CHECKING:
     from churn_platform.records.store import ContentStore
@@ -57,6 +58,9 @@ def assemble_snapshot(
     for feature in features:
         if feature.kind == "category":
             columns.append(quote(feature.name))
+        elif contract.snapshot.columns[feature.name].type == "boolean":
+            # the door keeps a flat file's yes and no as the company writes them
+            columns.append(f"{yes_no(f'CAST({quote(feature.name)} AS VARCHAR)')} AS {quote(feature.name)}")
         else:
             columns.append(f"{finite(f'CAST({quote(feature.name)} AS DOUBLE)')} AS {quote(feature.name)}")
     for observation in observations:

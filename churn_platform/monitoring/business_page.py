@@ -57,6 +57,7 @@ def markdown(report: BusinessReport) -> str:
 
 
 def _headline(report: BusinessReport) -> str:
+    kind = "voluntary " if _kinds(report) else ""
     said = [f"**{report.active_customers:,} active customers**"]
     if report.active_mrr is not None:
         said.append(f"{money(report.active_mrr, report.currency)} monthly revenue")
@@ -65,18 +66,23 @@ def _headline(report: BusinessReport) -> str:
         part = f" ({percent(report.revenue_at_risk / year)} of what they pay in that time)" if year else ""
         said.append(
             f"**{money(report.revenue_at_risk, report.currency)} expected to be lost** over "
-            f"{HORIZON_MONTHS:.0f} months to voluntary churn in the next {report.horizon_days} days{part}"
+            f"{HORIZON_MONTHS:.0f} months to {kind}churn in the next {report.horizon_days} days{part}"
         )
     if report.expected_leavers is not None:
-        said.append(f"{report.expected_leavers:,.0f} voluntary leavers expected")
+        said.append(f"{report.expected_leavers:,.0f} {kind}leavers expected")
     text = ", ".join(said) + "."
     if report.top_decile_share is not None:
         text += f" The first tenth of the list holds {percent(report.top_decile_share, 0)} of that loss."
     return text
 
 
+def _kinds(report: BusinessReport) -> bool:
+    """Whether somebody left involuntarily: where leaving means inactivity, or a flat file says no more, nobody did."""
+    return any(month.involuntary for month in report.months)
+
+
 def _months(report: BusinessReport) -> str:
-    months = report.months
+    months, kinds = report.months, _kinds(report)
     rated = [month for month in months if month.matured]
     lines = [
         "## By month",
@@ -85,16 +91,16 @@ def _months(report: BusinessReport) -> str:
     trend = sparkline([month.logo_churn for month in rated])
     if len(rated) > 1:
         lines.append(f"Logo churn `{trend}` from {_rate(rated[0])} to {_rate(rated[-1])}.")
-        lines.append(_chart(rated))
+        lines.append(_chart(rated, kinds))
     rows = [
         [
             month.observation,
             month.customers,
             money(month.mrr, report.currency),
             percent(month.logo_churn_voluntary, 2),
-            percent(month.logo_churn_involuntary, 2),
+            *([percent(month.logo_churn_involuntary, 2)] if kinds else []),
             percent(month.mrr_churn_voluntary, 2),
-            percent(month.mrr_churn_involuntary, 2),
+            *([percent(month.mrr_churn_involuntary, 2)] if kinds else []),
             percent(month.net_retention),
             percent(month.gross_retention),
         ]
@@ -104,10 +110,8 @@ def _months(report: BusinessReport) -> str:
         "month",
         "customers",
         "MRR",
-        "logo churn, voluntary",
-        "logo churn, involuntary",
-        "MRR churn, voluntary",
-        "MRR churn, involuntary",
+        *(["logo churn, voluntary", "logo churn, involuntary"] if kinds else ["logo churn"]),
+        *(["MRR churn, voluntary", "MRR churn, involuntary"] if kinds else ["MRR churn"]),
         "net MRR retention",
         "gross MRR retention",
     ]
@@ -118,12 +122,19 @@ def _rate(month: MonthFigures) -> str:
     return percent(month.logo_churn, 2)
 
 
-def _chart(rated: list[MonthFigures]) -> str:
+def _chart(rated: list[MonthFigures], kinds: bool) -> str:
     positions = list(range(len(rated)))
     series = [
-        Series("voluntary", positions, [100 * (m.logo_churn_voluntary or 0.0) for m in rated], points=True),
-        Series("involuntary", positions, [100 * (m.logo_churn_involuntary or 0.0) for m in rated], points=True),
+        Series(
+            "voluntary" if kinds else "left",
+            positions,
+            [100 * (m.logo_churn_voluntary or 0.0) for m in rated],
+            points=True,
+        )
     ]
+    if kinds:
+        lost = [100 * (m.logo_churn_involuntary or 0.0) for m in rated]
+        series.append(Series("involuntary", positions, lost, points=True))
     top = max(max(s.y) for s in series)
     svg = chart(
         series,

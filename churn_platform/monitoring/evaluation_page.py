@@ -39,6 +39,8 @@ def markdown(found: Mapping[str, Any]) -> str:
             ],
         ),
     ]
+    if found.get("notes"):
+        lines += ["", *(f"- {note}" for note in found["notes"])]
     bins = found.get("calibration") or []
     if bins:
         lines += ["", calibration_chart([b["predicted"] for b in bins], [b["observed"] for b in bins])]

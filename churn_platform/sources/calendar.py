@@ -18,8 +18,8 @@ from churn_platform.sources.tables import SNAPSHOT, SNAPSHOT_AS_OF
 if TYPE_CHECKING:
     import duckdb
 
-ACTIVITY = ("usage", "invoices", "subscriptions", "accounts")
-"""The first of these that a contract has says when history begins."""
+ACTIVITY = ("usage", "orders", "invoices", "subscriptions", "accounts")
+"""The first of these that a contract has says when history begins, unless its label names a table."""
 HISTORY_DAYS, SHORT_HISTORY_DAYS, ENOUGH_DATES = 90, 30, 12
 STRAY_MONTHS = 6
 """Times that lie this many empty months away from all others, and are few, do not move the calendar."""
@@ -67,7 +67,7 @@ def calendar_of(connection: duckdb.DuckDBPyConnection, contract: Contract, raws:
     limit = max(clock.now(), clock.wall()).replace(tzinfo=None) + timedelta(days=1)
     newest: list[datetime] = []
     first_event: datetime | None = None
-    activity = next((name for name in ACTIVITY if name in raws), "accounts")
+    activity = contract.activity or next((name for name in ACTIVITY if name in raws), "accounts")
     for name, raw in raws.items():
         table = contract.tables[name]
         known = table.ingested_at or table.event_time or ""

@@ -11,12 +11,15 @@ from churn_platform.errors import ContractError, SourceError
 from churn_platform.sources import duplicates, quarantine
 from churn_platform.sources.calendar import Calendar, calendar_of
 from churn_platform.sources.contract import Contract
+from churn_platform.sources.cross import check_staged, keep, mend, other_form
+from churn_platform.sources.cross_rules import Relation
+from churn_platform.sources.cross_via import prepare_way
 from churn_platform.sources.engine import engine
 from churn_platform.sources.faults import Fault, count_faults, examples
 from churn_platform.sources.infer import Decision, infer_contract
-from churn_platform.sources.label import check_label
+from churn_platform.sources.label import check_categories, check_label
 from churn_platform.sources.readers import RawTable, open_table, rejected_lines, scans_so_far
-from churn_platform.sources.staging import SALT, plan_table, stage
+from churn_platform.sources.staging import SALT, Plan, plan_table, stage
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,6 +34,7 @@ class Finding:
         examples: keys of failing rows as the company writes them: for the terminal, never to be stored.
         message: what to tell people.
         mend: what they can do.
+        rule: what was looked at, where there is no fault.
     """
 
     table: str
@@ -38,6 +42,7 @@ class Finding:
     examples: tuple[str, ...]
     message: str
     mend: str = ""
+    rule: str = "readable"
 
     @property
     def stops(self) -> bool:
@@ -50,7 +55,7 @@ class Finding:
         return {
             "table": self.table,
             "column": fault.column if fault else None,
-            "rule": fault.rule if fault else "readable",
+            "rule": fault.rule if fault else self.rule,
             "effect": fault.effect if fault else "row",
             "rows": fault.rows if fault else None,
             "total": fault.total if fault else None,
@@ -154,24 +159,54 @@ def check_source(
             calendar = calendar_of(connection, contract, raws)
         except SourceError as error:
             findings.append(Finding("calendar", None, (), error.message, error.mend))
+        plans: dict[str, Plan] = {}
+        relations: dict[str, Relation] = {}
         for name, raw in raws.items():
             try:
-                found, rows[name], repeated[name] = _check_table(connection, contract, raw, calendar)
+                way = contract.tables[name].via
+                if way and way.table not in raws:
+                    continue  # said already: the table that names its customers cannot be read
+                prepare_way(connection, contract, name, raws)
+                as_of = calendar.as_of if calendar and contract.shape == "relational" else None
+                plan = plan_table(contract, raw, as_of)
+                found, rows[name], repeated[name] = _check_table(connection, contract, plan)
                 findings += found
+                relations[name], plans[name] = keep(connection, contract, plan, "checked"), plan
             except ContractError as error:
                 findings.append(Finding(name, None, (), error.message, error.mend))
+            finally:
+                connection.execute("DROP TABLE IF EXISTS checked")
+        if contract.shape == "relational":
+            findings += _check_between(connection, contract, relations, plans)
     findings.sort(key=lambda f: (not f.stops, -(f.fault.share if f.fault else 2.0), f.table))
     return CheckReport(contract, decisions, calendar, rows, repeated, tuple(findings))
 
 
+def _check_between(
+    connection: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    relations: dict[str, Relation],
+    plans: dict[str, Plan],
+) -> list[Finding]:
+    try:
+        found = check_staged(connection, contract, relations, plans)
+    except ContractError as error:
+        return [Finding("accounts", None, (), error.message, error.mend)]
+    findings = []
+    for one, keys in found:
+        hint = other_form(connection, plans, one.fault)
+        message = one.fault.describe(keys) + one.note + hint
+        findings.append(Finding(one.fault.table, one.fault, keys, message, mend(one.fault)))
+    return findings
+
+
 def _check_table(
-    connection: duckdb.DuckDBPyConnection, contract: Contract, raw: RawTable, calendar: Calendar | None
+    connection: duckdb.DuckDBPyConnection, contract: Contract, plan: Plan
 ) -> tuple[list[Finding], int, int]:
-    as_of = calendar.as_of if calendar and contract.shape == "relational" else None
-    plan = plan_table(contract, raw, as_of)
     mark = scans_so_far(connection)
     stage(connection, plan, "checked", None)
-    faults, total = count_faults(connection, plan, "checked", lost=rejected_lines(connection, mark))
+    faults, total = count_faults(connection, plan, "checked", lost=rejected_lines(connection, mark, plan.raw))
+    check_categories(connection, plan, "checked")
     if contract.shape == "snapshot":
         check_label(connection, contract, "checked")
     quarantine.hold(connection, plan, "checked")
@@ -184,5 +219,4 @@ def _check_table(
             keys = examples(connection, plan, fault)
             mend = f"Mend the data, or the rule or the tolerance of tables.{fault.table} in the contract."
             findings.append(Finding(fault.table, fault, keys, fault.describe(keys), mend))
-    connection.execute("DROP TABLE checked")
     return findings, total, doubled.dropped

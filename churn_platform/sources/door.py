@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from churn_platform.errors import ContractError, SourceMissingError
 from churn_platform.records.home import Home
+from churn_platform.records.refs import Refs
 from churn_platform.records.store import ContentStore
 from churn_platform.records.vault import IdentityVault
 from churn_platform.sources import duplicates, identities, quarantine
 from churn_platform.sources.calendar import Calendar, calendar_of
 from churn_platform.sources.contract import Contract
+from churn_platform.sources.cross_via import needed_tables, prepare_way
 from churn_platform.sources.engine import engine
 from churn_platform.sources.faults import Fault, count_faults, stop_beyond_tolerance
-from churn_platform.sources.label import check_label
+from churn_platform.sources.label import check_categories, check_label
+from churn_platform.sources.mutable import SnapshotLog, take_snapshot
 from churn_platform.sources.parts import empty_part, revise, version_at, write_parts
+from churn_platform.sources.rates import load_rates
 from churn_platform.sources.readers import RawTable, open_table, rejected_lines, scans_so_far
 from churn_platform.sources.staging import plan_table, stage
 from churn_platform.sources.tables import SNAPSHOT, TablePart, TableVersion, observation_time
@@ -48,6 +52,7 @@ class Admission:
         current_digests: the same for ``current``.
         rows: table → raw rows read.
         dropped: table → rows dropped as repetitions of another.
+        corrected: table → deliveries that correct an earlier one of the same row.
         faults: table → ``"column: rule"`` → rows that broke it (rows held back, values blanked and notes
             alike).
         quarantined: table → rows held back.
@@ -62,6 +67,7 @@ class Admission:
     current_digests: dict[str, str] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
+    corrected: dict[str, int] = field(default_factory=dict)
     faults: dict[str, dict[str, int]] = field(default_factory=dict)
     quarantined: dict[str, int] = field(default_factory=dict)
     quarantine_files: dict[str, Path] = field(default_factory=dict)
@@ -103,7 +109,7 @@ def admit(
     chosen = list(contract.tables) if tables is None else list(tables)
     _check_request(contract, chosen, observations)
     with engine(home.tmp) as connection:
-        needed = contract.tables if calendar is None else chosen
+        needed = contract.tables if calendar is None else needed_tables(contract, chosen)
         raws = {name: open_table(connection, contract, name, source) for name in needed}
         calendar = calendar or calendar_of(connection, contract, raws)
         admission = Admission(calendar)
@@ -111,6 +117,8 @@ def admit(
         for done, name in enumerate(chosen):
             if progress:
                 progress(f"admitting {name}", done / len(chosen))
+            prepare_way(connection, contract, name, raws)
+            load_rates(connection, contract, name, source)
             _admit_table(connection, contract, raws[name], observations, admission, store, vault, home)
     if not expectations:
         return admission
@@ -160,7 +168,8 @@ def _admit_table(
     identities.learn(connection, vault, plan)
     mark = scans_so_far(connection)
     stage(connection, plan, STAGED, identities.IDENTITIES)
-    faults, total = count_faults(connection, plan, STAGED, lost=rejected_lines(connection, mark))
+    faults, total = count_faults(connection, plan, STAGED, lost=rejected_lines(connection, mark, raw))
+    check_categories(connection, plan, STAGED)
     taken = quarantine.hold(connection, plan, STAGED)
     repeated = duplicates.resolve(connection, plan, STAGED)
     if repeated.conflicting:
@@ -173,8 +182,12 @@ def _admit_table(
     if contract.shape == "snapshot":
         check_label(connection, contract, STAGED)
 
+    if as_of is not None:
+        # what a row says now is its newest revision
+        each = f"(SELECT DISTINCT ON (rid) * FROM {STAGED} ORDER BY rid, known DESC)" if repeated.several else STAGED
+        take_snapshot(connection, plan, each, store=store, log=SnapshotLog(Refs(home.refs)), as_of=as_of)
     rows = revise(connection, plan, STAGED)
-    parts = write_parts(connection, plan, rows, store)
+    parts = write_parts(connection, plan, rows, store, corrections=duplicates.CORRECTED if repeated.revised else None)
     empty = empty_part(connection, plan, rows, store, SNAPSHOT if as_of is None else f"{as_of:%Y-%m-%d}")
     connection.execute(f"DROP TABLE {rows}")
 
@@ -186,6 +199,7 @@ def _admit_table(
     admission.current_digests[name] = store.put_json(current.to_json())
     admission.rows[name] = total
     admission.dropped[name] = repeated.dropped
+    admission.corrected[name] = repeated.revised
     admission.faults[name] = {fault.label: fault.rows for fault in faults if fault.rows}
     admission.quarantined[name] = taken + repeated.conflicting
 

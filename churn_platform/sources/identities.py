@@ -30,8 +30,10 @@ def learn(connection: duckdb.DuckDBPyConnection, vault: IdentityVault, plan: Pla
     """
     import pyarrow as pa
 
+    named = ["entity", *(column.alias for column in (*plan.columns, *plan.mutable) if column.linked)]
+    ids = " UNION ".join(f"SELECT {alias}::VARCHAR AS entity FROM ({plan.parsed})" for alias in named)
     new = connection.execute(
-        f"SELECT DISTINCT entity FROM ({plan.parsed}) WHERE entity IS NOT NULL "
+        f"SELECT DISTINCT entity FROM ({ids}) WHERE entity IS NOT NULL "
         f"AND entity NOT IN (SELECT raw FROM {IDENTITIES}) ORDER BY entity"
     ).to_arrow_table()
     for start in range(0, new.num_rows, CHUNK):

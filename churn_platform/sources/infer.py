@@ -4,16 +4,24 @@ doubts."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from churn_platform.errors import SourceMissingError
+from churn_platform.errors import ContractError, SourceMissingError
 from churn_platform.settings import settings
 from churn_platform.sources.contract import SNAPSHOT_TABLE, load_contract
 from churn_platform.sources.engine import engine
-from churn_platform.sources.infer_flat import infer_flat
-from churn_platform.sources.infer_relational import infer_relational, recognise
+from churn_platform.sources.infer_flat import LABEL_NAMES, infer_flat
+from churn_platform.sources.infer_purchases import infer_purchases, looks_like_purchases, one_table
+from churn_platform.sources.infer_relational import SAMPLE, Found, infer_relational, recognise
 from churn_platform.sources.inference import Decision, Inference
-from churn_platform.sources.profile import profile_table
+from churn_platform.sources.profile import FEW, profile_table
 from churn_platform.sources.readers import read_files
+from churn_platform.sources.readers_url import SourceUrl
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from churn_platform.sources.profile import Profile
 
 __all__ = ["CONTRACT_FILE", "Decision", "Inference", "infer_contract"]
 
@@ -21,15 +29,16 @@ CONTRACT_FILE = "contract.yaml"
 
 
 def infer_contract(
-    path: Path, *, label: str | None = None, positive: str | None = None, id: str | None = None
+    path: Path | SourceUrl, *, label: str | None = None, positive: str | None = None, id: str | None = None
 ) -> Inference:
     """Propose a contract.
 
     A folder with a ``contract.yaml`` has been described already: that contract is taken as it is. A folder
-    whose files have the names of tables is relational; a file, or a folder with a single one, is a snapshot.
+    whose files have the names of tables is relational; so is a log of purchases, in one file or in many of one
+    form. Any other file, or folder with a single one, is a snapshot.
 
     Args:
-        path: a file or a folder.
+        path: a file or a folder; or the URL of a database or of a bucket.
         label: the label column of a flat file.
         positive: the label's value that means "has left".
         id: the column with the customer's id.
@@ -38,6 +47,10 @@ def infer_contract(
         SourceMissingError: there is nothing to read.
         ContractError: several columns may have a role, or none may; the message lists the candidates.
     """
+    if isinstance(path, SourceUrl):
+        from churn_platform.sources.infer_postgres import infer_url
+
+        return infer_url(path, label=label, positive=positive, id=id)
     if not path.exists():
         raise SourceMissingError(f"There is no source {path}.", mend="Give the folder or file that holds the tables.")
     if path.is_dir() and (path / CONTRACT_FILE).is_file():
@@ -46,11 +59,43 @@ def infer_contract(
     found = recognise(path) if path.is_dir() else None
     with engine() as connection:
         if found is not None and found.tables:
-            return infer_relational(connection, path, found, problem=settings().problem)
+            return infer_relational(connection, path, found, problem=settings().problem, id=id)
+        purchases = _purchases(connection, path, found, label=label, id=id)
+        if purchases is not None:
+            return purchases
         file = path if found is None else found.single(path)
         expected = [name for name in (label, id) if name]
         raw = read_files(connection, (file,), name=SNAPSHOT_TABLE, expected=expected)
+        if len(raw.columns) == 1:
+            (only,) = raw.columns
+            raise ContractError(
+                f"{file} has one column only, {only[:60]!r}.",
+                mend="If its fields are set apart by something else than a comma, semicolon, tab or bar, write a "
+                "contract that states the delimiter.",
+                field="delimiter",
+            )
         profiles = profile_table(connection, raw)
         if not any(profile.rows for profile in profiles.values()):
             raise SourceMissingError(f"{file} has a header but no row.", mend="Deliver the file again, whole.")
         return infer_flat(connection, raw, profiles, label=label, positive=positive, id=id, problem=settings().problem)
+
+
+def _purchases(
+    connection: duckdb.DuckDBPyConnection, path: Path, found: Found | None, *, label: str | None, id: str | None
+) -> Inference | None:
+    """The contract of a log of purchases, where the source is one."""
+    files = (path,) if found is None else tuple(file for file in found.others if file.is_file())
+    if label is not None or not files:
+        return None
+    raw = one_table(connection, files)
+    if raw is None:
+        return None
+    profiles = profile_table(connection, raw, limit=SAMPLE)
+    if any(_is_label(profile) for profile in profiles.values()) or not looks_like_purchases(profiles):
+        return None
+    folder = path if path.is_dir() else path.parent
+    return infer_purchases(connection, raw, folder, problem=settings().problem, id=id)
+
+
+def _is_label(profile: Profile) -> bool:
+    return any(pattern.fullmatch(profile.joined) for pattern in LABEL_NAMES) and profile.distinct <= FEW

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from churn_platform.errors import ContractError, SourceMissingError
 from churn_platform.sources.contract import parse_contract
+from churn_platform.sources.cross_rules import INSIDE, SUBSCRIPTION
+from churn_platform.sources.infer_links import find_flag, find_way
 from churn_platform.sources.inference import (
+    ARRIVAL_DOUBT,
     CURRENCY,
     HORIZON,
+    NO_ARRIVAL,
     NOT_READ,
     Decision,
     Inference,
@@ -42,6 +46,11 @@ if TYPE_CHECKING:
 
 SAMPLE = 200_000
 FREE_TEXT = 0.5
+NEARLY = 0.99
+"""An id that is different in this share of rows is meant to be the key."""
+MANY_TEXTS = 1_000
+LINKS = (SUBSCRIPTION, "order_id", "product_id")
+"""Ids that features and rules follow from row to row."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,9 @@ def _table_name(stem: str) -> str | None:
     return best[1] if best else None
 
 
-def infer_relational(connection: duckdb.DuckDBPyConnection, folder: Path, found: Found, *, problem: str) -> Inference:
+def infer_relational(
+    connection: duckdb.DuckDBPyConnection, folder: Path, found: Found, *, problem: str, id: str | None = None
+) -> Inference:
     """Propose the contract of a folder. See :func:`churn_platform.sources.infer.infer_contract`.
 
     Raises:
@@ -121,16 +132,38 @@ def infer_relational(connection: duckdb.DuckDBPyConnection, folder: Path, found:
         decisions.append(Decision(NOT_READ, path.name, "its name is not that of a table"))
     tables: dict[str, dict[str, Any]] = {}
     kinds: Profile | None = None
-    for name, path in found.tables.items():
-        raw = _open(connection, name, path)
-        profiles = profile_table(connection, raw, limit=SAMPLE)
-        builder = _TableInference(name, raw, profiles, decisions)
-        table = builder.build(folder, path)
-        if table is not None:
+    flag: str | None = None
+    ways: dict[str, dict[str, Any]] = {}
+    raws = {name: _open(connection, name, path) for name, path in found.tables.items()}
+    builders = [
+        TableInference(name, raw, profile_table(connection, raw, limit=SAMPLE), decisions, id)
+        for name, raw in raws.items()
+    ]
+    for builder in sorted(builders, key=lambda b: b.entity is None):
+        name = builder.name
+        way = None
+        if builder.entity is None:
+            way = find_way(connection, name, raws[name], tables, raws, decisions)
+        table = builder.build(_relative(folder, found.tables[name]), way)
+        if table is None:
+            continue
+        if way is None:
             tables[name] = table
-            if name == "churn_events":
-                kinds = builder.kind
-    if "accounts" not in tables or "churn_events" not in tables:
+        else:
+            ways[name] = table
+        if name == "churn_events":
+            kinds = builder.kind
+        if name == "accounts" and "churn_events" in raws:
+            flag = find_flag(builder.profiles, decisions)
+    tables = {name: {**tables, **ways}[name] for name in raws if name in tables or name in ways}
+    if "orders" in tables and "churn_events" not in tables:
+        from churn_platform.sources.infer_purchases import inactive
+
+        orders = next(builder for builder in builders if builder.name == "orders")
+        missing = orders.profiles[orders.entity] if orders.entity else None
+        share = missing.missing / missing.rows if missing and missing.rows else 0.0
+        return inactive(tables, (str(orders.entity), share), decisions, problem=problem)
+    if {"accounts", "subscriptions", "usage", "invoices"}.isdisjoint(tables) or "churn_events" not in tables:
         lacking = [name for name in ("accounts", "churn_events") if name not in tables]
         raise ContractError(
             f"{folder} gives no usable table for {' and '.join(lacking)}.",
@@ -146,6 +179,8 @@ def infer_relational(connection: duckdb.DuckDBPyConnection, folder: Path, found:
             field="label.kind_column",
         )
     label = _label(tables["churn_events"], kinds, decisions)
+    if flag:
+        label["flag_column"] = flag
     decisions += [CURRENCY, HORIZON]
     contract = parse_contract(
         {
@@ -174,6 +209,9 @@ def _label(table: Mapping[str, Any], kinds: Profile, decisions: list[Decision]) 
     voluntary = [value for value in values if value not in involuntary] or ["voluntary"]
     known = set(values) <= {"voluntary", "involuntary"}
     doubt = None if known else "which of these does the customer decide, and which are failed payments?"
+    if not involuntary:
+        why = "no kind is named like a failed payment"
+        decisions.append(Decision("label.involuntary", None, why, "which kinds are? List them here, not above"))
     decisions.append(
         Decision("label.kind_column", kinds.name, f"it says how a customer left: {', '.join(values)}", doubt)
     )
@@ -188,20 +226,56 @@ def _label(table: Mapping[str, Any], kinds: Profile, decisions: list[Decision]) 
     }
 
 
-class _TableInference:
+def _relative(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+class TableInference:
     """The roles of one table."""
 
-    def __init__(self, name: str, raw: RawTable, profiles: Mapping[str, Profile], decisions: list[Decision]) -> None:
+    def __init__(
+        self,
+        name: str,
+        raw: RawTable,
+        profiles: Mapping[str, Profile],
+        decisions: list[Decision],
+        id: str | None = None,
+    ) -> None:
         self.name, self.raw, self.profiles, self.decisions = name, raw, profiles, decisions
         self.kind: Profile | None = None
+        self.event: str | None = None
+        self.entity = self._named((id.casefold(),)) if id else None
+        self.entity = self.entity or self._only_customer()
+        if self.entity is None and name == "accounts":
+            self.entity = self._named(("id", "uuid"))
 
-    def build(self, folder: Path, path: Path) -> dict[str, Any] | None:
-        entity = self._named(ENTITY_NAMES)
-        if entity is None and self.name == "accounts":
-            entity = self._named(("id", "uuid"))
-        event = self._event_time()
-        if entity is None or event is None:
-            what = "customer's id" if entity is None else "time"
+    def _only_customer(self) -> str | None:
+        """The column named like the customer's id.
+
+        Raises:
+            ContractError: accounts have several that tell customers apart.
+        """
+        by_name = {p.name.casefold(): p for p in self.profiles.values()}
+        named = [by_name[name] for name in ENTITY_NAMES if name in by_name]
+        apart = [p.name for p in named if p.unique == 1]
+        if self.name == "accounts" and len(apart) > 1:
+            raise ContractError(
+                f"Several columns of accounts may be the customer's id: {', '.join(apart)}.",
+                mend="Say which one it is with --id COLUMN.",
+                field="tables.accounts.entity",
+            )
+        return named[0].name if named else None
+
+    def build(self, path: str, way: Mapping[str, str] | None = None) -> dict[str, Any] | None:
+        """The plain contract of the table; None where it has no customer or no time.
+
+        Args:
+            path: as the contract names it.
+            way: how its customers are found through another table, where it has no entity.
+        """
+        entity, event = self.entity, self._event_time()
+        if (entity is None and way is None) or event is None:
+            what = "time" if event is None else "customer's id"
             reason = f"table {self.name} has no column that is recognised as the {what}"
             self._say(
                 NOT_READ,
@@ -210,20 +284,20 @@ class _TableInference:
                 "add the table to the contract by hand if there is one",
             )
             return None
-        self._say("entity", entity, "its name is that of the customer's id")
+        if entity is not None:
+            self._say("entity", entity, "its name is that of the customer's id")
         ingested = self._named(INGESTED_NAMES + (("recorded_at",) if self.name == "churn_events" else ()))
         if ingested:
             self._say("ingested_at", ingested, "its name says when the row arrived")
         key = self._key(entity, event)
-        table: dict[str, Any] = {"path": path.relative_to(folder).as_posix(), "entity": entity, "key": key}
-        table["event_time"] = event
+        named = {"entity": entity} if way is None else {"via": dict(way)}
+        table: dict[str, Any] = {"path": path, **named, "key": key, "event_time": event}
         if ingested:
             table["ingested_at"] = ingested
         else:
-            doubt = "rows count as known at their event time; name the load time if there is one"
-            self._say("event_time", event, self.event_reason, doubt)
-        if ingested:
-            self._say("event_time", event, self.event_reason, self.event_doubt)
+            place = f"tables.{self.name}.event_time"
+            self.decisions.append(Decision(place, None, NO_ARRIVAL, ARRIVAL_DOUBT, line="ingested_at: COLUMN"))
+        self._say("event_time", event, self.event_reason, self.event_doubt)
         table["columns"] = self._columns({entity, event, ingested, *key})
         return table
 
@@ -237,6 +311,8 @@ class _TableInference:
 
     def _event_time(self) -> str | None:
         self.event_reason, self.event_doubt = "its name says when it happened", None
+        if self.event is not None:
+            return self.event
         if (found := self._named(EVENT_TIMES[self.name])) is not None:
             return found
         times = [p.name for p in self.profiles.values() if p.times > 0.95 and p.name not in self._helpers()]
@@ -255,16 +331,20 @@ class _TableInference:
                     found[later] = column
         return found
 
-    def _key(self, entity: str, event: str) -> list[str]:
-        if self.name == "accounts":
+    def _key(self, entity: str | None, event: str) -> list[str]:
+        if self.name == "accounts" and entity is not None:
             self._say("key", entity, "one row per customer")
             return [entity]
         ids = [p for p in self.profiles.values() if p.words[-1:] in (("id",), ("uuid",)) and p.name != entity]
-        unique = [p.name for p in ids if p.unique == 1]
-        if unique:
-            self._say("key", unique[0], "an id that is different in each row")
-            return [unique[0]]
-        if self.name == "usage" and not ids:
+        for p in sorted(ids, key=lambda p: -p.unique)[:1]:
+            if p.unique == 1:
+                self._say("key", p.name, "an id that is different in each row")
+                return [p.name]
+            if p.unique > NEARLY:
+                again = f"{p.rows - p.distinct:,} rows repeat it: is it meant to be different in each row?"
+                self._say("key", p.name, "an id that is different in nearly every row", again)
+                return [p.name]
+        if self.name == "usage" and entity is not None and not ids:
             self._say(
                 "key",
                 event,
@@ -278,8 +358,8 @@ class _TableInference:
     def _columns(self, roles: set[str | None]) -> dict[str, dict[str, Any]]:
         helpers = self._helpers()
         hidden = {*roles, *helpers.values()} - {column for column, helper in helpers.items() if helper == column}
-        if self.name == "subscriptions":  # features follow a subscription from version to version
-            hidden -= {self._named(("subscription_id",))}
+        if self.name in ("subscriptions", *INSIDE):  # features and rules follow a subscription
+            hidden -= {self._named((SUBSCRIPTION,))}
         canonical = CANONICAL.get(self.name, {})
         chosen: list[tuple[Profile, str]] = []
         taken: set[str] = set()
@@ -298,11 +378,15 @@ class _TableInference:
         for p, wanted in chosen:
             name = names[wanted]
             fields, reason, doubt = self._typed(p, helpers.get(p.name))
+            fields["type"] = "text" if name in LINKS else fields["type"]
             columns[name] = column_plain(name, p.name, **fields)
             self._say(f"columns.{name}", p.name, reason, doubt)
             if self.name == "churn_events" and self.kind is None and p.name.casefold() in KIND_NAMES:
                 self.kind = p
         return columns
+
+    def _is_link(self, p: Profile) -> bool:
+        return CANONICAL.get(self.name, {}).get(p.name.casefold(), p.name.casefold()) in LINKS
 
     def _useless(self, p: Profile) -> tuple[str, str | None] | None:
         if p.present == 0:
@@ -311,9 +395,11 @@ class _TableInference:
             return "it holds nested values", None
         if self.name != "churn_events" and OUTCOME.search(p.joined):
             return "its name says that it holds the outcome", "add it only if it was known before"
-        texts = p.kind == "text" and p.numbers < 1 and p.times < 0.95 and p.joined != "subscriptionid"
+        texts = p.kind == "text" and p.numbers < 1 and p.times < 0.95 and not self._is_link(p)
         if texts and p.unique > FREE_TEXT and p.rows > 20:
             return "free text, or a name", None
+        if texts and p.distinct > MANY_TEXTS:
+            return f"it has {p.distinct:,} different texts, too many to learn from", "group them if they mean something"
         return None
 
     def _typed(self, p: Profile, helper: str | None) -> tuple[dict[str, Any], str, str | None]:

@@ -25,12 +25,14 @@ class Decision:
         column: the company's column, or None where the decision is about none.
         reason: why.
         doubt: what should be looked at, since the data alone cannot tell; None where there is none.
+        line: what inference cannot know, as a line to fill in; it stands commented out after the role's own.
     """
 
     role: str
     column: str | None
     reason: str
     doubt: str | None = None
+    line: str | None = None
 
     def to_json(self) -> dict[str, str | None]:
         """For programs."""
@@ -43,6 +45,8 @@ class Decision:
         return " ".join(text.split())
 
 
+NO_ARRIVAL = "no column's name says when rows arrive, so each counts as known at its event time"
+ARRIVAL_DOUBT = "is there a load time? Then fill in the next line"
 CURRENCY = Decision("currency", None, "assumed", "in which currency are the amounts?")
 HORIZON = Decision(
     "label.horizon_days",
@@ -66,20 +70,21 @@ class Inference:
 
     def to_yaml(self) -> str:
         """The contract as YAML in which each reason is a comment; it loads as an equal contract."""
-        at = {decision.role: decision for decision in self.decisions if decision.role != NOT_READ}
+        at = {d.role: d for d in self.decisions if d.role != NOT_READ and d.line is None}
+        after = {d.role: d for d in self.decisions if d.line is not None}
         text = yaml.safe_dump(plain(self.contract), sort_keys=False, allow_unicode=True, width=10_000)
         lines = [_HEADER]
         used: set[str] = set()
         for path, line in _paths(text):
             decision = at.get(path)
-            if decision is None or path in used:
-                lines.append(line)
-                continue
-            used.add(path)
-            indent = re.match(r"[ -]*", line)
-            lines.append(f"{' ' * len(indent.group() if indent else '')}# {decision.comment}")
+            indent = " " * (len(line) - len(line.lstrip(" -")))
+            if decision is not None and path not in used:
+                lines.append(f"{indent}# {decision.comment}")
+                used.add(path)
             lines.append(line)
-        rest = [d for d in self.decisions if d.role != NOT_READ and d.role not in used]
+            if path and (unknown := after.pop(path, None)) is not None:
+                lines += [f"{indent}# {unknown.comment}", f"{indent}# {unknown.line}"]
+        rest = [d for d in at.values() if d.role not in used] + list(after.values())
         lines += [f"# {d.role}: {d.comment}" for d in rest]
         if left_out := [d for d in self.decisions if d.role == NOT_READ]:
             lines.append("# Not read:")

@@ -10,6 +10,35 @@ if TYPE_CHECKING:
     import duckdb
 
     from churn_platform.sources.contract import Contract
+    from churn_platform.sources.staging import Plan
+
+
+MAX_CATEGORIES = 10_000
+"""A category of more values than this tells customers apart and teaches nothing."""
+
+
+def check_categories(connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str) -> None:
+    """See that no column of categories is one of names.
+
+    Raises:
+        ContractError: a category has more than :data:`MAX_CATEGORIES` values, give or take a few percent.
+    """
+    columns = [c for c in plan.columns if not c.hashed and plan.table.columns.get(c.name, None) is not None]
+    columns = [c for c in columns if plan.table.columns[c.name].type == "category"]
+    if not columns:
+        return
+    counted = connection.execute(
+        f"SELECT {', '.join(f'approx_count_distinct({column.alias})' for column in columns)} FROM {staged}"
+    ).fetchone()
+    for column, values in zip(columns, counted or (), strict=False):
+        if values > MAX_CATEGORIES:
+            place = f"tables.{plan.name}.columns.{column.name}"
+            raise ContractError(
+                f"{place}: a category of about {values:,} different values is no category: hardly a value comes twice.",
+                mend="Give it type text where it is a name or a note, group the values before they come here, or take "
+                "the column out of the contract.",
+                field=place,
+            )
 
 
 def check_label(connection: duckdb.DuckDBPyConnection, contract: Contract, staged: str) -> None:

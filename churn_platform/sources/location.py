@@ -13,6 +13,7 @@ from churn_platform.records.files import write_atomic
 from churn_platform.records.home import Home
 from churn_platform.sources.calendar import Calendar
 from churn_platform.sources.contract import Contract, load_contract
+from churn_platform.sources.readers import part_files
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class SourceLocation:
         facts: the folder of contract.yaml and source.json in the home.
         truth: the simulator's ground truth, for the oracle only; never read by features.
         as_of: what counts as now for simulated and historical data (aware); None is the wall clock.
+        origin: the URL or folder that ``path`` is a copy of; else ``path`` itself.
     """
 
     path: Path
@@ -34,6 +36,7 @@ class SourceLocation:
     facts: Path
     truth: Path | None = None
     as_of: datetime | None = None
+    origin: str = ""
 
     @property
     def calendar(self) -> Calendar | None:
@@ -72,16 +75,13 @@ class SourceLocation:
 
         Content is identified later, by the digest of the admitted table; this only says whether to look again.
         """
-        spec = self.contract.tables[table]
         root = self.path if self.path.is_dir() else self.path.parent
-        target = root / spec.path
-        if target.is_dir():
-            files = sorted(f for f in target.rglob("*") if f.is_file())
-        elif target.exists():
-            files = [target]
-        else:
-            files = sorted(root.glob(spec.path))
-        facts = [(f.relative_to(root).as_posix(), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+        spec = self.contract.tables[table]
+        files = part_files(spec, self.path, name=table)
+        if spec.via is not None:  # whose its rows are is said there
+            files += part_files(self.contract.tables[spec.via.table], self.path, name=spec.via.table)
+        names = [f.relative_to(root).as_posix() if f.is_relative_to(root) else str(f) for f in files]
+        facts = [(name, f.stat().st_size, f.stat().st_mtime_ns) for name, f in zip(names, files, strict=True)]
         text = json.dumps([self.contract_text, facts])
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -91,8 +91,25 @@ def folder(home: Home, problem: str) -> Path:
     return home.sources / problem
 
 
-def save_location(home: Home, problem: str, path: Path, contract_text: str, *, as_of: datetime | None = None) -> None:
-    """Remember where the tables stand, and their present. The contract is copied, the tables are not."""
+def copy_folder(home: Home, problem: str) -> Path:
+    """Where the local copy of tables from elsewhere stands. Raw customer ids may be there."""
+    return folder(home, problem) / "extract"
+
+
+def save_location(
+    home: Home,
+    problem: str,
+    path: Path,
+    contract_text: str,
+    *,
+    as_of: datetime | None = None,
+    origin: str | None = None,
+) -> None:
+    """Remember where the tables stand, and their present. The contract is copied, the tables are not.
+
+    Args:
+        origin: the URL or folder that ``path`` is a copy of, if it is one.
+    """
     root = folder(home, problem)
     root.mkdir(parents=True, exist_ok=True)
     write_atomic(root / "contract.yaml", contract_text.encode())
@@ -102,6 +119,8 @@ def save_location(home: Home, problem: str, path: Path, contract_text: str, *, a
         "path": relative,
         "as_of": as_of.isoformat() if as_of is not None else None,
     }
+    if origin and origin != str(path):
+        facts["origin"] = origin
     write_atomic(root / "source.json", json.dumps(facts).encode())
 
 
@@ -121,6 +140,7 @@ def find_location(home: Home, problem: str) -> SourceLocation | None:
         facts=root,
         truth=truth if truth.is_dir() else None,
         as_of=datetime.fromisoformat(as_of) if as_of else None,
+        origin=str(kept.get("origin") or path),
     )
 
 

@@ -89,6 +89,18 @@ def as_text(raw: str, duckdb_type: str, missing: tuple[str, ...] = ()) -> str:
     return f"(CASE WHEN {text} IN {_list(missing)} THEN NULL ELSE {text} END)" if missing else text
 
 
+def yes_no(text: str) -> str:
+    """SQL: a boolean that was kept as text, as 1.0 and 0.0; NULL where it is neither."""
+    word = f"lower(trim({text}))"
+    return f"CASE WHEN {word} IN {_list(_TRUE)} THEN 1.0::DOUBLE WHEN {word} IN {_list(_FALSE)} THEN 0.0::DOUBLE END"
+
+
+def whole(text: str) -> str:
+    """An id that the contract calls an integer, without the decimals that a spreadsheet gave it: 13995.0 becomes
+    13995. Leading zeros stay, and so does what is no number."""
+    return f"regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')"
+
+
 def _list(values: tuple[str, ...]) -> str:
     return "(" + ", ".join(literal(value) for value in values) + ")"
 

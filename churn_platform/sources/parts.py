@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from churn_platform.sources import effective
 from churn_platform.sources.engine import literal, quote
 from churn_platform.sources.staging import Plan
 from churn_platform.sources.tables import SNAPSHOT, TablePart, TableVersion, observation_time
@@ -24,42 +26,51 @@ def revise(connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str) -> st
     A row's first revision is known when the row arrived; a value of a known_at column is NULL in every
     revision before its time. Columns: ``customer_id``, ``rid``, ``event``, ``known`` and the passed aliases.
     """
-    if not plan.helpers:
+    if not plan.helpers and not plan.spans:
         return staged
-    times = ", ".join(["known", *(f"h{position}" for position in range(len(plan.helpers)))])
-    fields = [
-        column.alias
-        if column.helper is None
-        else f"CASE WHEN h{column.helper} <= moment THEN {column.alias} END AS {column.alias}"
-        for column in plan.columns
-    ]
+    times = ", ".join(["known", *(f"h{position}" for position in range(len(plan.helpers))), *effective.moments(plan)])
+    fields = [effective.value_at(column, "moment") for column in plan.columns]
+    early = f"WHERE moment <= TIMESTAMP '{plan.limit:%Y-%m-%d %H:%M:%S}'" if plan.spans and plan.limit else ""
     connection.execute(
         f"CREATE OR REPLACE TABLE {REVISIONS} AS SELECT customer_id, rid, event, moment AS known, "
         f"{', '.join(fields)} "
-        f"FROM (SELECT *, unnest(list_distinct([{times}])) AS moment FROM {staged})"
+        f"FROM (SELECT *, unnest(list_distinct([{times}])) AS moment FROM {staged}) {early}"
     )
     connection.execute(f"DROP TABLE {staged}")
     return REVISIONS
 
 
 def write_parts(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, rows: str, store: ContentStore
+    connection: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    rows: str,
+    store: ContentStore,
+    *,
+    corrections: str | None = None,
 ) -> tuple[TablePart, ...]:
     """Write one Parquet object per calendar month (a snapshot: one in all), oldest first.
 
     The months do not depend on which observation dates are asked for, nor on how much history there is, so
     that a part is the same object in every load that knows all of it. The same rows give the same bytes.
+
+    Args:
+        corrections: a table with the times (``known``) at which rows were corrected.
     """
     if plan.name == SNAPSHOT:
         return (_write(connection, plan, rows, store, SNAPSHOT, ""),)
     # a revision known at midnight of the first belongs to what is known by that midnight
     month = "(date_trunc('month', known - INTERVAL 1 MICROSECOND) + INTERVAL 1 MONTH)::DATE"
+    corrected: set[str] = set()
+    if corrections:
+        made = connection.execute(f"SELECT DISTINCT {month}::VARCHAR FROM {corrections}").fetchall()
+        corrected = {str(key) for (key,) in made}
     found = connection.execute(f"SELECT DISTINCT {month}::VARCHAR FROM {rows} ORDER BY 1").fetchall()
     parts = []
     for (known_by,) in found:
         upper = f"TIMESTAMP {literal(known_by)}"
         within = f"WHERE known > {upper} - INTERVAL 1 MONTH AND known <= {upper}"
-        parts.append(_write(connection, plan, rows, store, known_by, within))
+        part = _write(connection, plan, rows, store, known_by, within)
+        parts.append(replace(part, corrected=known_by in corrected))
     return tuple(parts)
 
 

@@ -27,6 +27,8 @@ class Profile:
         rows, missing, distinct: rows; blank or null ones (in text also words such as NaN); different values
             else.
         numbers, integers, times: share of the present values that are such, in [0, 1].
+        compact: share of the present values that are dates of eight digits, such as 19970112.
+        sample: one value, for people; None where there is none.
         padded: values that begin with a zero before another digit: codes, not numbers.
         values: the values with their counts, most frequent first, where they are at most :data:`FEW`.
         odd: what is no number in a column of numbers, with counts, most frequent first.
@@ -43,6 +45,8 @@ class Profile:
     padded: int
     values: tuple[tuple[str, int], ...]
     odd: tuple[tuple[str, int], ...]
+    compact: float = 0.0
+    sample: str | None = None
 
     @property
     def present(self) -> int:
@@ -92,15 +96,17 @@ def _profile(connection: duckdb.DuckDBPyConnection, name: str, duckdb_type: str)
     number = f"try_cast({text} AS DOUBLE)"
     # a bare number is no date, though DuckDB would take some for one
     time = f"(try_cast({text} AS TIMESTAMP) IS NOT NULL AND regexp_matches({text}, '^\\d{{4}}-\\d\\d?-\\d\\d?'))"
+    day = f"(regexp_matches({text}, '^(19|20)\\d{{6}}$') AND try_strptime({text}, '%Y%m%d') IS NOT NULL)"
     row = connection.execute(
         f"SELECT count(*), count(*) FILTER (WHERE {missing}), "
         f"count(DISTINCT {text}) FILTER (WHERE NOT {missing}), "
         f"count(*) FILTER (WHERE NOT {missing} AND isfinite({number})), "
         f"count(*) FILTER (WHERE NOT {missing} AND {number} = floor({number})), "
         f"count(*) FILTER (WHERE NOT {missing} AND {time}), "
-        f"count(*) FILTER (WHERE regexp_matches({text}, '^0\\d')) FROM profiled"
+        f"count(*) FILTER (WHERE regexp_matches({text}, '^0\\d')), count(*) FILTER (WHERE {day}), "
+        f"min({text}) FILTER (WHERE NOT {missing}) FROM profiled"
     ).fetchone()
-    total, absent, distinct, numbers, integers, times, padded = (int(v) for v in row or (0,) * 7)
+    total, absent, distinct, numbers, integers, times, padded, days = (int(v) for v in (row or (0,) * 8)[:8])
     present = max(total - absent, 1)
     values: list[tuple[str, int]] = []
     if distinct <= FEW:
@@ -125,4 +131,6 @@ def _profile(connection: duckdb.DuckDBPyConnection, name: str, duckdb_type: str)
         padded=padded if kind == "text" else 0,
         values=tuple((str(value), int(count)) for value, count in values),
         odd=tuple((str(value), int(count)) for value, count in odd),
+        compact=days / present,
+        sample=str(row[8]) if row and row[8] is not None else None,
     )

@@ -4,12 +4,13 @@ id."""
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from churn_platform.records.files import remove, temporary_name
 from churn_platform.sources.duplicates import CONFLICTS
-from churn_platform.sources.engine import literal
+from churn_platform.sources.engine import engine, literal
 from churn_platform.sources.rules import BITS, broken
 from churn_platform.sources.staging import Plan
 
@@ -78,3 +79,58 @@ def write(connection: duckdb.DuckDBPyConnection, plan: Plan, home: Home) -> Path
         return written.replace(folder / f"{digest}.parquet")
     finally:
         remove(written)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the newest load that held rows back has held of one table, for one reason.
+
+    Args:
+        rows: how many rows, or values.
+        effect: ``row held back`` or ``value blanked``.
+        examples: a few of them: ``customer_id`` (pseudonym), ``row_id``, ``event_time``, ``ingested_at``.
+        file: where all of them lie.
+    """
+
+    table: str
+    reason: str
+    effect: str
+    rows: int
+    examples: tuple[dict[str, str | None], ...]
+    file: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs: pseudonyms only."""
+        return {**asdict(self), "file": str(self.file), "examples": list(self.examples)}
+
+
+def held_tables(home: Home) -> list[str]:
+    """The tables of which something is held."""
+    return sorted(folder.name for folder in home.quarantine.iterdir() if any(folder.glob("*.parquet")))
+
+
+def show(home: Home, table: str, *, examples: int = 3) -> list[Held]:
+    """What is held of a table, by reason, most rows first; of the newest file."""
+    files = sorted((home.quarantine / table).glob("*.parquet"), key=lambda file: file.stat().st_mtime_ns)
+    if not files:
+        return []
+    file = files[-1]
+    columns = ("customer_id", "row_id", "event_time", "ingested_at")
+    with engine(home.tmp) as connection:
+        connection.execute(
+            "CREATE TABLE held AS SELECT * EXCLUDE reason, unnest(string_split(reason, '; ')) AS reason "
+            f"FROM read_parquet({literal(str(file))})"
+        )
+        counted = connection.execute(
+            "SELECT reason, effect, count(*) FROM held GROUP BY ALL ORDER BY 3 DESC, 1, 2"
+        ).fetchall()
+        found = []
+        for reason, effect, rows in counted:
+            some = connection.execute(
+                f"SELECT {', '.join(f'{name}::VARCHAR' for name in columns)} FROM held WHERE reason = ? AND effect = ? "
+                f"ORDER BY ALL LIMIT {examples}",
+                [reason, effect],
+            ).fetchall()
+            shown = tuple(dict(zip(columns, row, strict=True)) for row in some)
+            found.append(Held(table, str(reason), str(effect), int(rows), shown, file))
+    return found

@@ -1,32 +1,49 @@
-"""Raw tables as DuckDB relations: CSV of any delimiter, plain or gzipped, and Parquet; a file, a folder, or
-a glob."""
+"""Raw tables as DuckDB relations: CSV of any delimiter, plain or packed, and Parquet; a file, a folder, or a
+glob."""
 
 from __future__ import annotations
 
-import codecs
-import csv
 import difflib
-import gzip
-import io
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from io import BufferedReader
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from churn_platform.errors import ContractError, SourceMissingError
 from churn_platform.sources.contract import Contract, Table
-from churn_platform.sources.engine import literal
+from churn_platform.sources.engine import literal, quote
+from churn_platform.sources.readers_csv import (
+    DELIMITERS,
+    FILE,
+    CsvLayout,
+    csv_relation,
+    escaped_paths,
+    sniff_encoding,
+    sniff_header,
+)
+from churn_platform.sources.readers_manifest import Extract
+from churn_platform.sources.readers_url import is_remote
 
 if TYPE_CHECKING:
     import duckdb
 
-DELIMITERS = (",", ";", "\t", "|")
-CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
+__all__ = [
+    "CSV_SUFFIXES",
+    "DELIMITERS",
+    "PARQUET_SUFFIXES",
+    "RawTable",
+    "locate",
+    "open_table",
+    "read_files",
+    "rejected_lines",
+    "scans_so_far",
+    "sniff_encoding",
+    "sniff_header",
+]
+
+_PLAIN, _PACKED = (".csv", ".tsv", ".txt"), (".gz", ".bz2", ".zst", ".zip")
+CSV_SUFFIXES = (*_PLAIN, *(plain + packed for plain in _PLAIN for packed in _PACKED), ".zip")
 PARQUET_SUFFIXES = (".parquet", ".pq")
-_SAMPLE = 1 << 16
-_VARCHAR = literal("VARCHAR")
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,12 @@ class RawTable:
         files: the part files, sorted.
         relation: SQL that stands after FROM; every CSV column is text in it.
         columns: the company's column name → DuckDB type.
+        layout: how the first CSV file is written; None for Parquet.
+        miscut: SQL that counts lines left out of the relation besides those that DuckDB rejects.
+        others: columns of a database's table that were not brought here, for messages.
+        relation_name: ``schema.table`` of a database's table.
+        marked: the relation with a column ``__file`` more that names each row's file; None for one file.
+        paths: those files, in order.
     """
 
     name: str
@@ -46,6 +69,17 @@ class RawTable:
     files: tuple[Path, ...]
     relation: str
     columns: dict[str, str]
+    layout: CsvLayout | None = None
+    miscut: str | None = None
+    others: tuple[str, ...] = ()
+    relation_name: str | None = None
+    marked: str | None = None
+    paths: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What people call it: the name of its first file, or of the database's table."""
+        return self.relation_name or self.files[0].name
 
     def column(self, name: str, *, role: str) -> str:
         """The column's name as the file writes it (blanks around it and case do not matter where that is
@@ -59,12 +93,15 @@ class RawTable:
         alike = [c for c in self.columns if c.strip().casefold() == name.strip().casefold()]
         if len(alike) == 1:
             return alike[0]
-        near = difflib.get_close_matches(name, self.columns, n=3, cutoff=0.5)
-        hint = f"Nearest: {', '.join(near)}." if near else f"It has: {', '.join(list(self.columns)[:30])}."
-        if self.format == "csv" and len(self.columns) == 1:
+        present = [*self.columns, *self.others]
+        near = difflib.get_close_matches(name, present, n=3, cutoff=0.5)
+        hint = f"Nearest: {', '.join(near)}." if near else f"It has: {', '.join(present[:30])}."
+        if self.layout is not None and len(self.columns) == 1:
             hint = "It has one column only: state the table's delimiter in the contract."
+        elif self.layout is not None and self.layout.looks_headless:
+            hint = "Its first line holds values: if it has no header, state header: false and names in the contract."
         raise ContractError(
-            f"tables.{self.name}.{role}: {self.files[0].name} has no column {name!r}.",
+            f"tables.{self.name}.{role}: {self.title} has no column {name!r}.",
             mend=f"{hint} Mend the name (or the column's source) in the contract.",
             field=f"tables.{self.name}.{role}",
         )
@@ -82,15 +119,13 @@ def locate(table: Table, source: Path, *, name: str) -> tuple[Path, ...]:
     """
     if not source.exists():
         raise SourceMissingError(f"There is no source {source}.", mend="Give the folder or file that holds the tables.")
-    if source.is_file():
-        return (source,)
-    target = source / table.path
-    if target.is_file():
-        return (target,)
-    found = sorted(target.rglob("*")) if target.is_dir() else sorted(source.glob(table.path))
-    files = tuple(
-        f for f in found if f.is_file() and _suffix(f) and not f.name.startswith((".", "_")) and f.stat().st_size
-    )
+    if is_remote(table.path) and Extract.find(source) is None:
+        raise SourceMissingError(
+            f"tables.{name}.path: {table.path} has not been brought to this machine yet.",
+            mend="Give the source to `churn demo` or `churn contract check`, which read it.",
+            field=f"tables.{name}.path",
+        )
+    files = part_files(table, source, name=name)
     if not files:
         raise SourceMissingError(
             f"tables.{name}.path: {table.path!r} matches no CSV or Parquet file with content in {source}.",
@@ -106,6 +141,28 @@ def locate(table: Table, source: Path, *, name: str) -> tuple[Path, ...]:
     return files
 
 
+def part_files(table: Table, source: Path, *, name: str) -> tuple[Path, ...]:
+    """The files of a table with content, sorted; none where there are none. See :func:`locate`."""
+    if source.is_file():
+        return (source,)
+    extract = Extract.find(source)
+    if extract is not None:
+        if name in extract.tables and extract.tables[name]["path"] == table.path:
+            return extract.files(name)
+        if extract.base is None:
+            return ()
+        source = Path(extract.base)
+        if source.is_file():
+            return (source,)
+    target = source / table.path
+    if target.is_file():
+        return (target,)
+    found = sorted(target.rglob("*")) if target.is_dir() else sorted(source.glob(table.path))
+    present = [f for f in found if not f.name.startswith((".", "_")) and f.is_file() and f.stat().st_size]
+    known = _without_twins(tuple(f for f in present if _suffix(f)))
+    return known or (() if target.is_dir() else tuple(present))  # a glob that says *.dat means it
+
+
 def open_table(connection: duckdb.DuckDBPyConnection, contract: Contract, name: str, source: Path) -> RawTable:
     """Find a table's files and learn their columns. Nothing but the beginnings is read yet (CSV: encodings
     are).
@@ -117,7 +174,18 @@ def open_table(connection: duckdb.DuckDBPyConnection, contract: Contract, name: 
     table = contract.tables[name]
     files = locate(table, source, name=name)
     expected = [table.source_of(r) for r in (table.entity, table.event_time, *table.key) if r]
-    return read_files(connection, files, name=name, table=table, expected=expected)
+    raw = read_files(connection, files, name=name, table=table, expected=expected)
+    extract = Extract.find(source)
+    if extract is not None and name in extract.tables:
+        kept = extract.tables[name]
+        raw = replace(raw, others=tuple(kept.get("others", ())), relation_name=kept.get("relation"))
+    if table.deleted_at is None:
+        return raw
+    deleted = quote(raw.column(table.source_of(table.deleted_at), role="deleted_at"))
+    here = f"lower(trim(coalesce({deleted}::VARCHAR, ''))) IN ('', 'false', 'f', 'no', 'n', '0')"  # also a flag
+    present = f"(SELECT * FROM {raw.relation} WHERE {here})"
+    marked = f"(SELECT * FROM {raw.marked} WHERE {here})" if raw.marked else None
+    return replace(raw, relation=present, marked=marked)
 
 
 def read_files(
@@ -135,7 +203,8 @@ def read_files(
     for file in files:
         if file.stat().st_size == 0:
             raise SourceMissingError(f"{file} is empty.", mend="Deliver the file again; a table needs its header.")
-    relation = _parquet(files) if kind == "parquet" else _csv(files, table, tuple(expected))
+    found = None if kind == "parquet" else csv_relation(connection, files, name=name, table=table, expected=expected)
+    relation = found.sql if found else _parquet(files)
     try:
         described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
     except duckdb.Error as error:
@@ -144,7 +213,13 @@ def read_files(
             mend="See that the file is whole; for CSV state delimiter and encoding in the contract.",
             field=f"tables.{name}.path",
         ) from error
-    return RawTable(name, kind, files, relation, {str(row[0]): str(row[1]) for row in described})
+    columns = {str(row[0]): str(row[1]) for row in described if row[0] != FILE}
+    opened = found.paths if found else tuple(str(file) for file in files)
+    layout, miscut = (found.layout, found.miscut) if found else (None, None)
+    if len(opened) == 1:
+        return RawTable(name, kind, files, relation, columns, layout, miscut)
+    plain = f"(SELECT * EXCLUDE ({FILE}) FROM {relation})"
+    return RawTable(name, kind, files, plain, columns, layout, miscut, marked=relation, paths=opened)
 
 
 def _suffix(file: Path) -> str | None:
@@ -159,104 +234,16 @@ def _format(file: Path) -> Literal["csv", "parquet"]:
         return "parquet" if stream.read(4) == b"PAR1" else "csv"
 
 
-def _paths(files: Iterable[Path]) -> str:
-    # DuckDB expands wildcards in names; a bracket in a file's name is no wildcard
-    escaped = (re.sub(r"([*?\[])", r"[\1]", str(file)) for file in files)
-    return "[" + ", ".join(literal(path) for path in escaped) + "]"
+def _without_twins(files: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Without packed files that stand unpacked beside themselves: their rows would count twice."""
+    plain = {file.with_suffix("") if file.suffix.lower() in _PLAIN else file for file in files} | {*files}
+    packed = {file for file in files if file.suffix.lower() in _PACKED and file.with_suffix("") in plain}
+    return tuple(file for file in files if file not in packed)
 
 
 def _parquet(files: tuple[Path, ...]) -> str:
-    return f"read_parquet({_paths(files)}, union_by_name = true, hive_partitioning = false)"
-
-
-def _csv(files: tuple[Path, ...], table: Table | None, expected: tuple[str, ...]) -> str:
-    groups: dict[tuple[str, str, tuple[str, ...]], list[Path]] = {}
-    for file in files:
-        encoding = (table.encoding if table else None) or sniff_encoding(file)
-        stated = table.delimiter if table else None
-        delimiter, header = sniff_header(file, encoding, (stated,) if stated else DELIMITERS, expected)
-        groups.setdefault((encoding, delimiter, header), []).append(file)
-    reads = [
-        # Everything is stated, so that DuckDB's own sniffer, which reads a sample of the values, decides
-        # nothing
-        f"read_csv({_paths(part)}, auto_detect = false, header = true, delim = {literal(delimiter)}, quote "
-        f"= '\"', "
-        f"escape = '\"', encoding = {literal(encoding)}, store_rejects = true, nullstr = '', "
-        f"columns = {{{', '.join(literal(name) + ': ' + _VARCHAR for name in header)}}})"
-        for (encoding, delimiter, header), part in sorted(groups.items())
-    ]
-    if len(reads) == 1:
-        return reads[0]
-    return "(" + " UNION ALL BY NAME ".join(f"SELECT * FROM {read}" for read in reads) + ")"
-
-
-def _open(file: Path) -> gzip.GzipFile | BufferedReader:
-    return gzip.open(file, "rb") if file.name.lower().endswith(".gz") else file.open("rb")
-
-
-def sniff_encoding(file: Path) -> Literal["utf-8", "latin-1"]:
-    """UTF-8 where every byte of the file is, else Latin-1, in which every byte means something.
-
-    Raises:
-        ContractError: UTF-16, which is not read.
-        SourceMissingError: the file cannot be opened or decompressed.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        with _open(file) as stream:
-            head = stream.read(1 << 20)
-            if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise ContractError(f"{file} is UTF-16.", mend="Save it as UTF-8; that and Latin-1 are read.")
-            while head:
-                decoder.decode(head)
-                head = stream.read(1 << 20)
-            decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return "latin-1"
-    except (OSError, EOFError) as error:
-        raise SourceMissingError(f"{file} cannot be read: {error}.", mend="Deliver the file again, whole.") from error
-    return "utf-8"
-
-
-def sniff_header(
-    file: Path, encoding: str, delimiters: Iterable[str] = DELIMITERS, expected: Iterable[str] = ()
-) -> tuple[str, tuple[str, ...]]:
-    """The delimiter and the column names of a CSV file.
-
-    Of the delimiters, the one wins under which the header holds all expected names, then the one that cuts
-    the first lines into equally many fields, then the one that cuts most; quotes are respected. Repeated and
-    empty names get a number, so that every column can be named.
-
-    Raises:
-        SourceMissingError: the file has no line.
-    """
-    with _open(file) as stream:
-        head = stream.read(_SAMPLE)
-    text = head.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="ignore")
-    if len(head) == _SAMPLE:
-        text = text[: text.rfind("\n") + 1] or text
-    wanted = {name.strip().casefold() for name in expected}
-    best: tuple[bool, float, int] | None = None
-    chosen: tuple[str, list[str]] = (",", [])
-    for candidate in delimiters:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=candidate) if row][:200]
-        if not rows:
-            raise SourceMissingError(f"{file} has no line.", mend="Deliver the file again; a table needs its header.")
-        same = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
-        score = (
-            wanted <= {field.strip().casefold() for field in rows[0]},
-            round(same, 1) if len(rows[0]) > 1 else 0.0,
-            len(rows[0]),
-        )
-        if best is None or score > best:
-            best, chosen = score, (candidate, rows[0])
-    names: list[str] = []
-    for position, field in enumerate(chosen[1], start=1):
-        name, suffix = field or f"column{position}", 2
-        while name.casefold() in {known.casefold() for known in names}:
-            name, suffix = f"{field or f'column{position}'}_{suffix}", suffix + 1
-        names.append(name)
-    return chosen[0], tuple(names)
+    mark = f", filename = {literal(FILE)}" if len(files) > 1 else ""
+    return f"read_parquet({escaped_paths(files)}, union_by_name = true, hive_partitioning = false{mark})"
 
 
 def scans_so_far(connection: duckdb.DuckDBPyConnection) -> int:
@@ -267,8 +254,20 @@ def scans_so_far(connection: duckdb.DuckDBPyConnection) -> int:
     return int(found[0]) if found else -1
 
 
-def rejected_lines(connection: duckdb.DuckDBPyConnection, since: int = -1) -> int:
-    """Lines that CSV scans after the mark could not cut into columns; they are left out of the relation."""
+def rejected_lines(connection: duckdb.DuckDBPyConnection, since: int = -1, raw: RawTable | None = None) -> int:
+    """Lines that CSV scans after the mark could not cut into columns; they are left out of the relation.
+
+    Args:
+        raw: the table that was scanned, whose files may be cut at blanks.
+    """
+    lost = _rejected(connection, since)
+    if raw is not None and raw.miscut is not None:
+        found = connection.execute(f"SELECT {raw.miscut}").fetchone()
+        lost += int(found[0]) if found else 0
+    return lost
+
+
+def _rejected(connection: duckdb.DuckDBPyConnection, since: int) -> int:
     if not _has_rejects(connection):
         return 0
     found = connection.execute(

@@ -44,11 +44,13 @@ class TablePart:
         known_by: the first instant of the next month: every revision inside has ``ingested_at <= known_by``.
         digest: SHA-256 of the Parquet file, its key in the content store.
         rows: revisions inside.
+        corrected: whether some of them correct a row that was known before.
     """
 
     known_by: str
     digest: str
     rows: int
+    corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,11 @@ class TableVersion:
         """Revisions in all parts together."""
         return sum(part.rows for part in self.parts)
 
+    @property
+    def corrected(self) -> bool:
+        """Whether a row may have several revisions although no column is known later than its row."""
+        return any(part.corrected for part in self.parts)
+
     def paths(self, store: ContentStore) -> list[Path]:
         """The Parquet files, oldest part first; all have the same columns and types.
 
@@ -79,7 +86,10 @@ class TableVersion:
             "schema": SCHEMA,
             "table": self.table,
             "observation": self.observation,
-            "parts": [[part.known_by, part.digest, part.rows] for part in self.parts],
+            "parts": [
+                [part.known_by, part.digest, part.rows, *(["corrected"] if part.corrected else [])]
+                for part in self.parts
+            ],
         }
 
     @classmethod
@@ -94,5 +104,5 @@ class TableVersion:
         return cls(
             table=str(value["table"]),
             observation=str(value["observation"]),
-            parts=tuple(TablePart(str(k), str(d), int(n)) for k, d, n in value["parts"]),
+            parts=tuple(TablePart(str(k), str(d), int(n), bool(mark)) for k, d, n, *mark in value["parts"]),
         )

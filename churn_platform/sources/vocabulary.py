@@ -7,6 +7,7 @@ import re
 TABLE_NAMES: dict[str, tuple[str, ...]] = {
     "accounts": ("accounts", "account", "customers", "customer", "companies", "clients", "tenants", "users"),
     "subscriptions": ("subscriptions", "subscription", "contracts", "memberships"),
+    "orders": ("orders", "order", "purchases", "transactions", "sales", "order_lines", "receipts"),
     "usage": ("usage", "feature_usage", "product_usage", "daily_usage", "activity", "activities", "events"),
     "invoices": ("invoices", "invoice", "payments", "billing", "charges"),
     "tickets": ("tickets", "support_tickets", "cases", "support_cases"),
@@ -47,6 +48,21 @@ EVENT_TIMES: dict[str, tuple[str, ...]] = {
     ),
     "subscriptions": ("started_at", "start_date", "starts_at", "valid_from", "created_at"),
     "usage": ("usage_date", "event_time", "occurred_at", "date", "day", "timestamp", "event_date"),
+    "orders": (
+        "ordered_at",
+        "order_date",
+        "order_time",
+        "purchase_date",
+        "purchased_at",
+        "transaction_date",
+        "invoice_date",
+        "invoicedate",
+        "orderdate",
+        "created_at",
+        "date",
+        "timestamp",
+        "event_time",
+    ),
     "invoices": ("issued_at", "invoice_date", "invoiced_at", "created_at", "date", "payment_date"),
     "tickets": ("opened_at", "submitted_at", "created_at", "opened_date"),
     "surveys": ("answered_at", "responded_at", "survey_date", "submitted_at", "created_at"),
@@ -92,7 +108,6 @@ HELPERS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "resolved_at": ("resolved_at", "csat", "satisfaction_score"),
     },
-    "interventions": {"delivered_at": ("delivered_at",)},
 }
 """Table → the column that says when → columns known since then. The first that is there wins."""
 CANONICAL: dict[str, dict[str, str]] = {
@@ -121,6 +136,16 @@ CANONICAL: dict[str, dict[str, str]] = {
         "sessions": "logins",
         "usage_duration_secs": "seconds",
     },
+    "orders": {
+        **dict.fromkeys(("invoiceno", "invoice_no", "invoice", "invoice_id", "orderno", "order_no"), "order_id"),
+        **dict.fromkeys(("orderid", "transaction_id", "receipt_id", "basket_id"), "order_id"),
+        **dict.fromkeys(("stockcode", "stock_code", "sku", "item_id", "article_id", "productid"), "product_id"),
+        **dict.fromkeys(("qty", "units", "items"), "quantity"),
+        **dict.fromkeys(("unitprice", "price", "price_per_unit"), "unit_price"),
+        **dict.fromkeys(("total", "value", "sales", "line_total", "total_amount", "revenue"), "amount"),
+        **dict.fromkeys(("department", "product_category", "product_group"), "category"),
+        **{name: name for name in ("order_id", "product_id", "quantity", "unit_price", "amount", "category")},
+    },
     "invoices": {"amount_due": "amount", "total": "amount", "due_date": "due_at", "paid_date": "paid_at"},
     "tickets": {"satisfaction_score": "csat", "resolved_at": "closed_at"},
     "surveys": {"score": "nps", "nps_score": "nps"},
@@ -143,5 +168,6 @@ CHANGING = frozenset(
     ("plan", "plantier", "owner", "csm", "companysize", "seats", "status", "mrr", "healthscore", "istrial")
 )
 KIND_NAMES = ("kind", "churn_type", "type", "churn_kind", "reason_code", "reason", "churn_reason")
+FLAG_NAMES = re.compile(r"(is|has)?(churn(ed)?|left|cancell?ed|attrited|terminated)(flag)?")
 OUTCOME = re.compile(r"churn|attrit|iscancel|cancelled|canceled|healthscore|riskscore")
 INVOLUNTARY = re.compile(r"^involuntary$|payment|dunning|declined|card|non.?pay|fraud|bankrupt", re.IGNORECASE)

@@ -138,7 +138,7 @@ def train(
         judged = np.arange(len(rows))
 
     floors: dict[str, Floats] = {"logistic_regression": floor}
-    notes = []
+    notes = list(split.notes)
     recency, missing = recency_feature(training_set.features)
     if recency is None:
         notes.append(f"no recency rule: {missing}")

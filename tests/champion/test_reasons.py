@@ -90,7 +90,18 @@ def test_the_strongest_first_and_nothing_negligible() -> None:
     contributions = np.array([0.2, -0.5, 0.0, 0.3])
     found = top_reasons(features, {"a": 1, "b": 2, "d": 3}, contributions, {}, k=5)
     assert [text[0] for text in found] == ["B", "D", "A"]
-    assert len(top_reasons(features, {}, contributions, {}, k=2)) == 2
+    assert len(top_reasons(features, {"a": 1, "b": 2, "d": 3}, contributions, {}, k=2)) == 2
+
+
+def test_one_sentence_for_one_fact() -> None:
+    """Windows longer than a history hold the same rows, and one lack leaves several values open."""
+    names = ("orders_365d", "orders_ever", "orders_90d", "mean_gap", "gap_ratio", "nps")
+    features = [Feature(n, "survey" if n == "nps" else "purchases", "number", n, "", "", "", 0) for n in names]
+    profile = {"orders_365d": {"median": 2.0}, "orders_ever": {"median": 2.0}, "orders_90d": {"median": 1.0}}
+    values = {"orders_365d": 7.0, "orders_ever": 7.0, "orders_90d": 7.0}
+    weights = np.array([0.3, -0.6, 0.5, 0.1, 0.2, 0.05])
+    found = top_reasons(features, values, weights, profile, k=9)
+    assert [text.split(":")[0] for text in found] == ["Orders_ever", "Orders_90d", "Gap_ratio", "Nps"]
 
 
 @pytest.mark.parametrize(

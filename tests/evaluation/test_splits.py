@@ -73,6 +73,33 @@ def test_short_histories(keys: list[str], horizon: int, train: list[str], holdou
     assert (list(split.train), list(split.holdout), split.tuned_on) == (train, holdout, tuned_on)
 
 
+@pytest.mark.parametrize("count", range(1, 30))
+@pytest.mark.parametrize("horizon", [30, 90, 180])
+def test_a_further_month_is_held_out_only_where_three_can_teach(count: int, horizon: int) -> None:
+    split = temporal_split(months(count), horizon, 0)
+    if len(split.holdout) > 1:
+        assert len(split.train) >= max(3, 2 * len(split.holdout))
+    longer = temporal_split(months(count + 1), horizon, 0)
+    assert len(longer.train) >= len(split.train) - 1 or split.protocol == "grouped"
+    if split.protocol == "grouped":  # no later month could judge: none closes before another opens
+        assert horizon > 31 * (count - 1) - 3
+
+
+def test_the_split_says_what_was_done() -> None:
+    retail = temporal_split(months(9, 2011 * 12), 90, 0)
+    assert retail.train == ("2011-01-01", "2011-02-01", "2011-03-01", "2011-04-01", "2011-05-01")
+    assert retail.holdout == ("2011-08-01", "2011-09-01")
+    assert retail.notes == (
+        "history is short: 2 months (2011-08 to 2011-09) held out rather than 3, so that 5 months (2011-01 to 2011-05) "
+        "could teach",
+        "2 months (2011-06 to 2011-07) between the two not used: their label windows reach into the later",
+    )
+    assert temporal_split(months(10, 1997 * 12 + 3), 180, 0).notes[0].startswith("history is short: 1 month (1998-01)")
+    assert temporal_split(months(14), 30, 0).notes == ()
+    assert "say nothing about later months" in temporal_split(months(1), 30, 0).notes[0]
+    assert "a flat file has no time" in temporal_split(["snapshot"], 30, 0).notes[0]
+
+
 def test_nothing_mature_is_an_error() -> None:
     with pytest.raises(NotEnoughDataError, match="mature"):
         temporal_split([], 30, 0)

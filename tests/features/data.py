@@ -40,11 +40,10 @@ def relational(*, without: Iterable[str] = (), **changes: Any) -> Contract:
             ["account_id"],
             "created_at",
             columns(
-                industry="category",
-                region="category",
-                country="category",
-                signup_channel="category",
-                initial_size="category",
+                **dict.fromkeys(
+                    ("industry", "region", "country", "signup_channel", "initial_size"),
+                    {"type": "category", "temporality": "immutable"},
+                ),
                 plan={"type": "category", "temporality": "current_only"},
                 owner={"type": "text", "temporality": "current_only"},
             ),

@@ -25,7 +25,7 @@ from churn_platform.features.observation import (
     next_month,
     previous_month,
 )
-from churn_platform.features.page import PAGE, simulated_page
+from churn_platform.features.page import PAGE, full_page
 from churn_platform.records.store import ContentStore
 from churn_platform.sources.contract import Contract, parse_contract, plain
 from churn_platform.sources.simulator.contract import contract as simulated
@@ -116,12 +116,12 @@ def test_a_missing_table_drops_its_family_and_what_needs_it() -> None:
 
 def test_columns_overwritten_in_place_are_no_features() -> None:
     assert not names(CONTRACTS["no subscriptions"]) & {"plan", "owner", "account_plan"}
-    immutable = with_column(CONTRACTS["no subscriptions"], "accounts", "plan", type="category")
+    immutable = with_column(CONTRACTS["no subscriptions"], "accounts", "plan", type="category", temporality="immutable")
     assert "account_plan" in names(immutable)
 
 
 def test_two_features_of_one_name_are_refused() -> None:
-    clash = with_column(relational(), "accounts", "logins_30d", type="integer")
+    clash = with_column(relational(), "accounts", "logins_30d", type="integer", temporality="immutable")
     with pytest.raises(FeatureError, match="Two features are called logins_30d"):
         catalogue_for(clash)
 
@@ -154,7 +154,7 @@ def test_the_catalogue_survives_json_and_newer_fields() -> None:
 
 def test_the_committed_page_is_the_rendered_one() -> None:
     page = Path(__file__).parents[2] / PAGE
-    assert page.read_text(encoding="utf-8") == simulated_page(), "run python -m churn_platform.features.page"
+    assert page.read_text(encoding="utf-8") == full_page(), "run python -m churn_platform.features.page"
 
 
 def test_observation_keys() -> None:

@@ -30,7 +30,7 @@ ROWS: list[dict[str, Any]] = [
     {
         "customer_id": "b",
         "Contract": "One year",
-        "SeniorCitizen": True,
+        "SeniorCitizen": "Yes",
         "tenure": 3,
         "MonthlyCharges": 29.85,
         "TotalCharges": float("nan"),
@@ -39,7 +39,7 @@ ROWS: list[dict[str, Any]] = [
     {
         "customer_id": "a",
         "Contract": None,
-        "SeniorCitizen": False,
+        "SeniorCitizen": "no",
         "tenure": 0,
         "MonthlyCharges": 10.0,
         "TotalCharges": 7.5,
@@ -85,7 +85,7 @@ def version(store: ContentStore) -> TableVersion:
             ("event_time", pa.timestamp("us")),
             ("ingested_at", pa.timestamp("us")),
             ("Contract", pa.string()),
-            ("SeniorCitizen", pa.bool_()),
+            ("SeniorCitizen", pa.string()),  # as the company writes it
             ("tenure", pa.int64()),
             ("MonthlyCharges", pa.float64()),
             ("TotalCharges", pa.float64()),
@@ -123,6 +123,7 @@ def test_columns_go_straight_through(store: ContentStore) -> None:
         "TotalCharges": None,
     }
     assert rows[0]["Contract"] is None
+    assert [row["SeniorCitizen"] for row in rows] == [0.0, 1.0, None]
 
 
 def test_labels_and_descriptions_are_words() -> None:

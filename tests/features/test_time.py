@@ -284,4 +284,4 @@ def test_who_is_a_customer_at_t(store: ContentStore) -> None:
         "returned",
     }
     assert made["returned"]["seats"] == 2.0
-    assert made["returned"]["tenure_days"] == 100.0
+    assert made["returned"]["tenure_days"] == 10.0  # a new episode

@@ -91,8 +91,11 @@ def _drop(*path: str) -> Callable[[dict[str, Any]], None]:
     ("change", "says"),
     [
         (_set("tables", "usage", "colour", to=1), "tables.usage.colour: there is no such field"),
-        (_set("tables", "orders", to={"path": "x"}), "tables.orders: no such table in the relational shape"),
-        (_drop("tables", "accounts"), "tables.accounts: the relational shape needs"),
+        (_set("tables", "refunds", to={"path": "x"}), "tables.refunds: no such table in the relational shape"),
+        (
+            _set("tables", to={"tickets": {"path": "t.csv", "entity": "account_id", "event_time": "opened_at"}}),
+            "tables.accounts: the relational shape needs",
+        ),
         (_drop("tables", "churn_events"), "tables.churn_events: label.source says churn_events"),
         (_drop("tables", "usage", "path"), "tables.usage.path: is missing"),
         (_drop("tables", "usage", "entity"), "tables.usage.entity: name the column"),

@@ -222,7 +222,7 @@ def test_rows_that_contradict_each_other_are_held_back(door: Door, source: Path)
     assert raised.value.examples == ("t-3",)
 
 
-def test_of_contradictions_over_time_the_first_known_stands(door: Door, source: Path) -> None:
+def test_a_later_delivery_is_a_revision_from_its_own_time_on(door: Door, source: Path) -> None:
     base = [_ticket(ticket_id=f"t-{i}") for i in range(20)]
     later = _ticket(ticket_id="t-3", severity=4, ingested_at="2024-05-02 00:00:00")
     again = _ticket(ticket_id="t-4", ingested_at="2024-05-02 00:00:00")
@@ -234,9 +234,16 @@ def test_of_contradictions_over_time_the_first_known_stands(door: Door, source: 
     before = door.admit(company.contract(tolerate), source, MONTHS, tables=["tickets"])
     _tickets(source, [*base, later, again])
     after = door.admit(company.contract(tolerate), source, MONTHS, tables=["tickets"])
-    assert after.faults["tickets"] == {"ticket_id: unique": 1}
-    assert after.dropped["tickets"] == 1
-    assert after.digests == before.digests
+    assert after.faults["tickets"] == {}
+    assert (after.dropped["tickets"], after.corrected["tickets"]) == (1, 1)
+    versions = after.versions["tickets"]
+    for month in MONTHS[:-1]:
+        assert after.digests["tickets"][month] == before.digests["tickets"][month]
+    early, late = (_known(door, versions["2024-06-01"], at(2024, *day)) for day in ((5, 1), (5, 3)))
+    assert [row["severity"] for row in early] == [2] * 20
+    assert sorted(row["severity"] for row in late) == [2] * 19 + [4]
+    assert versions["2024-06-01"].corrected
+    assert not versions["2024-05-01"].corrected
 
 
 def test_deliveries_of_a_row_that_has_grown_become_one(door: Door, source: Path) -> None:
@@ -311,7 +318,7 @@ def test_columns_named_like_our_own_steps(door: Door, source: Path) -> None:
         columns = value["tables"]["accounts"]["columns"]
         columns["industry"]["source"] = "event"
         columns["initial_size"]["source"] = "c0"
-        columns["known"] = {"type": "category", "source": "owner"}
+        columns["known"] = {"type": "category", "source": "owner", "temporality": "immutable"}
 
     admission = door.admit(company.contract(rename), source, MONTHS, tables=["accounts"])
     rows = door.rows(admission.current["accounts"])
@@ -333,7 +340,8 @@ def test_what_cannot_be_asked_for(door: Door, source: Path) -> None:
 
 def test_a_date_cannot_be_a_number(door: Door, source: Path) -> None:
     def wrong(value: dict[str, Any]) -> None:
-        value["tables"]["accounts"]["columns"]["age"] = {"type": "number", "source": "created_at"}
+        age = {"type": "number", "source": "created_at", "temporality": "immutable"}
+        value["tables"]["accounts"]["columns"]["age"] = age
 
     with pytest.raises(ContractError, match=r"tables\.accounts\.columns\.age: the file holds TIMESTAMP"):
         door.admit(company.contract(wrong), source, MONTHS)

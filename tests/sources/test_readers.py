@@ -53,8 +53,7 @@ def test_encodings_and_byte_order_mark(tmp_path: Path) -> None:
     wide.write_bytes("id,city\n2,Zürich\n".encode("utf-16"))
     assert (sniff_encoding(utf), sniff_encoding(latin)) == ("utf-8", "latin-1")
     assert _read(utf, latin)[:2] == (["id", "city"], [("1", "Zürich"), ("2", "Zürich")])
-    with pytest.raises(ContractError, match="UTF-16"):
-        _read(wide)
+    assert _read(wide)[:2] == (["id", "city"], [("2", "Zürich")])
 
 
 def test_gzip_and_a_truncated_archive(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from churn_platform.errors import FeatureError
 from churn_platform.features.available import Available
-from churn_platform.features.definitions import attributes, billing, engagement, lifecycle, support, usage
+from churn_platform.features.definitions import attributes, billing, engagement, lifecycle, purchases, support, usage
 from churn_platform.features.definitions.base import Definition, Family
 from churn_platform.features.population import population_columns
 
 FAMILIES: tuple[Family, ...] = (
     usage.FAMILY,
+    purchases.FAMILY,
     lifecycle.FAMILY,
     billing.FAMILY,
     support.FAMILY,

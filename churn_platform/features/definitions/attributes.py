@@ -1,7 +1,7 @@
-"""What the company is: the columns of the accounts that never change. Grain: one customer.
+"""What the company is: the columns of the accounts. Grain: one customer.
 
-Columns that are overwritten in place are not here: their past values are gone, and the present ones would
-    leak.
+Of columns that are overwritten in place the past values are gone, and the present ones would leak: they are here once
+snapshots of them exist, as the newest snapshot before t says.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ TAKEN = frozenset({"tenure_days", "seats", "plan", "discount", "billing_period"}
 
 @FAMILY.generator
 def account_columns(available: Available) -> Sequence[Definition]:
-    """One feature per immutable category, number or boolean of the accounts; free text and times are none."""
+    """One feature per category, number or boolean of the accounts; free text and times are none."""
     made = []
     for column, kind in available.tables.get("accounts", {}).items():
         if kind not in ("category", "number", "integer", "boolean"):
             continue
         owned = available.has("subscriptions", column) or column in TAKEN
         label = LABELS.get(column, column.replace("_", " "))
+        seen = column in available.overwritten.get("accounts", ())
         made.append(
             FAMILY.define(
                 partial(_text if kind == "category" else _number, column),
@@ -38,9 +39,12 @@ def account_columns(available: Available) -> Sequence[Definition]:
                 columns=[column],
                 label=f"{label} of the account" if owned else label,
                 kind="category" if kind == "category" else "number",
-                null="null where not known at t",
+                null="null before the first snapshot" if seen else "null where not known at t",
                 decimals=2 if kind == "number" else 0,
-                description=f"The column {column} of the account, which never changes.",
+                description=f"The column {column} of the account, as the newest snapshot taken by t says; snapshots "
+                f"exist since {available.since['accounts']:%Y-%m-%d}."
+                if seen
+                else f"The column {column} of the account, as known at t.",
             )
         )
     return made

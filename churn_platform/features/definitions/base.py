@@ -19,8 +19,6 @@ from churn_platform.features.catalogue import Feature
 Expression: TypeAlias = Any  # an Ibis value; Ibis has no types that strict checking could use
 
 DAY = 86_400
-# Event tables of which only the recent past is read; all others are read whole.
-REACH_DAYS = {"usage": 90, "marketing": 90}
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from churn_platform.features.definitions.base import Expression, Family, days_between, flag, ratio
+from churn_platform.features.available import Available
+from churn_platform.features.definitions.base import Definition, Expression, Family, days_between, flag, ratio
 
 FAMILY = Family("lifecycle")
 
 
 @FAMILY.feature(inputs=["t", "since"], label="days as a customer", unit="days")
 def tenure_days(row: Any) -> Expression:
-    """Days from the start of the first subscription known at t to t."""
+    """Days from the start of the first subscription known at t (without subscriptions: from the creation of the
+    account or the first activity) to t."""
     return days_between(row["since"], row["t"])
 
 
@@ -94,9 +97,23 @@ def seats_change_180d(row: Any) -> Expression:
     return (row["seats"] - row["seats_180d_ago"]).cast("float64")
 
 
-@FAMILY.feature(
-    inputs=["mrr"], label="monthly revenue", unit="currency a month", null="null where not known", decimals=2
-)
+@FAMILY.generator
+def monthly_revenue(available: Available) -> Sequence[Definition]:
+    """Of subscriptions, where they say it; else the family of purchases may."""
+    if not available.has("subscriptions", "mrr"):
+        return []
+    return [
+        FAMILY.define(
+            mrr,
+            inputs=["mrr"],
+            label="monthly revenue",
+            unit="currency a month",
+            null="null where not known",
+            decimals=2,
+        )
+    ]
+
+
 def mrr(row: Any) -> Expression:
     """Monthly recurring revenue of all active subscriptions at t, in the contract's currency."""
     return row["mrr"].cast("float64")
