@@ -23,6 +23,7 @@ def infer(
     positive: Positive = None,
     id: Id = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write it here instead of on stdout.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out where there is one.")] = False,
     json: Json = False,
 ) -> None:
     """Propose a contract, each role with its reason.
@@ -31,14 +32,22 @@ def infer(
     """
     from dataclasses import asdict
 
-    from churn_platform.cli.output import print_json
+    from churn_platform.cli.output import err, print_json
+    from churn_platform.errors import ConfigurationError
     from churn_platform.records.files import write_atomic
     from churn_platform.sources.infer import infer_contract
 
+    if out is not None and (out.is_dir() or out.resolve() == source.resolve() or (out.exists() and not force)):
+        raise ConfigurationError(
+            f"{out} is there already.", mend="Give --out a new name, or --force to replace a contract.", field="out"
+        )
+    if out is not None and not out.parent.is_dir():
+        raise ConfigurationError(f"There is no folder {out.parent}.", mend="Make it first.", field="out")
     found = infer_contract(source, label=label, positive=positive, id=id)
     text = found.to_yaml()
     if out is not None:
         write_atomic(out, text.encode())
+        err.print(f"Written to {out}; look at each line marked DOUBT.", soft_wrap=True)
     if json:
         print_json(
             {
