@@ -7,8 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import NEWEST, check, version_of
-from churn_platform.records.code import code_digest
+from assets.partitions import NEWEST, check, must_hold, version_of
 from churn_platform.settings import settings
 from resources.bento import BentoResource
 from resources.lineage import LineageResource
@@ -21,9 +20,9 @@ from resources.store import StoreResource
     owners=["team:ml"],
     description="A BentoML service around the champion: code, native model, digest manifest, no pickle. Its version "
     "is the digest of what is in it.",
-    code_version=code_digest("."),
+    code_version=version_of(".", "assets/bento.py", "bentos", "feature_repo", "requirements.lock"),
     deps=["champion"],
-    check_specs=[dg.AssetCheckSpec("model_is_the_champion", asset="champion_bento")],
+    check_specs=[must_hold("champion_bento", "model_is_the_champion")],
 )
 def champion_bento(
     context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, bento: BentoResource
@@ -46,17 +45,15 @@ def champion_bento(
     owners=["team:customer-success"],
     description="Every active customer of the newest month: probability, reasons, contributions, expected loss; whom "
     "to call first stands first. Pseudonyms only.",
-    code_version=version_of("serving/batch.py", "champion"),
+    code_version=version_of("serving/batch.py", "champion", "assets/bento.py"),
     deps=[
         "champion",
         dg.AssetDep("customer_features", partition_mapping=NEWEST),
         dg.AssetDep("churn_labels", partition_mapping=NEWEST),
     ],
     check_specs=[
-        dg.AssetCheckSpec("contributions_add_up", asset="scores_current"),
-        dg.AssetCheckSpec(
-            "everyone_is_scored", asset="scores_current", description="All but those known to have left."
-        ),
+        must_hold("scores_current", "contributions_add_up"),
+        must_hold("scores_current", "everyone_is_scored", "All but those known to have left."),
     ],
 )
 def scores_current(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:

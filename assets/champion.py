@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import check, version_of
+from assets.partitions import check, must_hold, version_of
 from churn_platform import clock
 from churn_platform.errors import ChampionError
 from resources.lineage import LineageResource
@@ -22,9 +22,9 @@ FACTS = ("name", "version", "model", "package", "tier", "evaluation", "mlflow_ru
     owners=["team:ml"],
     description="The newest challenger that passed the gate, as a version of the registered model under the alias "
     "champion. One that did not pass leaves the champion where it is.",
-    code_version=version_of("champion/registry.py"),
+    code_version=version_of("champion", "assets/champion.py"),
     deps=["gate", "challenger", "evaluation"],
-    check_specs=[dg.AssetCheckSpec("alias_agrees", asset="champion")],
+    check_specs=[must_hold("champion", "alias_agrees")],
 )
 def champion(
     context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, mlflow: MlflowResource
@@ -34,9 +34,11 @@ def champion(
     Raises:
         ChampionError: where nothing passed and there is no champion to keep.
     """
+    from churn_platform.champion.projection import project
+
     step, objects, home = lineage.step(context), store.objects, store.home
     gate, challenger, judged = step.read("gate"), step.read("challenger"), step.read("evaluation")
-    present = store.refs.find("champion")
+    present, now = store.refs.find("champion"), clock.wall().isoformat()
     if gate["passed"]:
         made = mlflow.promote(context, home, challenger, {"evaluation": judged["digest"], "gate": gate["digest"]})
         facts = {
@@ -47,7 +49,8 @@ def champion(
             "tier": challenger["tier"],
             "evaluation": judged["digest"],
             "mlflow_run": made.run_id,
-            "promoted_at": clock.wall().isoformat(),
+            # The same model again is no new promotion.
+            "promoted_at": present["promoted_at"] if present and present["model"] == challenger["model"] else now,
         }
     elif present is not None:
         facts = {name: present[name] for name in FACTS}
@@ -57,6 +60,7 @@ def champion(
             f"No challenger has passed the gate, and there is no champion to keep: {decision['reasons'][0]}.",
             mend="Bring more months or customers, or a larger --budget; the asset gate lists every check.",
         )
+    project(home, objects, facts)
     step.write(facts["package"], **facts)
     alias = mlflow.champion_version(home)
     yield from step.result(

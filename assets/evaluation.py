@@ -17,7 +17,7 @@ from resources.store import StoreResource
     owners=["team:ml"],
     description="Discrimination with its interval, calibration, lift and profit on the temporal holdout, beside "
     "logistic regression and the recency rule; for simulated data beside the oracle.",
-    code_version=version_of("evaluation"),
+    code_version=version_of("evaluation", "champion/rivals.py", "assets/evaluation.py"),
     deps=["challenger", "training_set"],
     check_specs=[
         dg.AssetCheckSpec("beats_floors", asset="evaluation"),
@@ -41,10 +41,11 @@ def evaluation(
     judged = Challenger.from_json(objects.read_json(step.read("challenger")["digest"]))
     rows = TrainingSet.read(objects, step.read("training_set")["digest"])
     predictions = Predictions.read(objects, judged.predictions)
-    # The champion is read, not recorded as an input: a promotion must not make the next evaluation stale.
+    # The champion is read, not recorded as an input: a promotion must not make the next evaluation stale. Rows that
+    # it has learned from would flatter it, so without later months there is no comparison on the same rows.
     present = store.refs.find("champion")
     rival = None
-    if present is not None and present["model"] != judged.digest:
+    if present is not None and present["model"] != judged.digest and judged.protocol == "temporal":
         rival = champion_margins(present["package"], present["model"], predictions, rows, objects)
     found = evaluate(
         predictions,
@@ -91,7 +92,7 @@ def evaluation(
     owners=["team:ml"],
     description="Whether the challenger may become champion: a pure function of the evaluations, each criterion named "
     "with its value and threshold. Inconclusive keeps the champion.",
-    code_version=version_of("champion/gates.py"),
+    code_version=version_of("champion/gates.py", "assets/evaluation.py"),
     deps=["evaluation", "challenger"],
     check_specs=[dg.AssetCheckSpec("passed", asset="gate")],
 )

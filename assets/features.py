@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import dagster as dg
 
-from assets.partitions import NEWEST, SAME, check, monthly, version_of
+from assets.partitions import NEWEST, SAME, check, monthly, must_hold, version_of
 from churn_platform.sources.mutable import mutable_digests
 from churn_platform.sources.tables import TableVersion
 from resources.feast import FeastResource
@@ -26,10 +26,10 @@ def customer_features(tables: Sequence[str]) -> dg.AssetsDefinition:
         kinds={"duckdb", "parquet"},
         owners=["team:data"],
         description="One row for each customer active at the month's date, made only from what was known by then.",
-        code_version=version_of("features"),
+        code_version=version_of("features", "assets/features.py"),
         deps=[dg.AssetDep(_source(table), partition_mapping=SAME) for table in tables],
         check_specs=[
-            dg.AssetCheckSpec("one_row_per_customer", asset="customer_features"),
+            must_hold("customer_features", "one_row_per_customer"),
             dg.AssetCheckSpec("known_values", asset="customer_features", description="No feature is empty for all."),
         ],
         **monthly(),
@@ -97,7 +97,7 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
         owners=["team:data"],
         description="Who left voluntarily in the window after the month's date (or was not active in it, where the "
         "contract says so). Involuntary departures are censored; what is not mature yet says so.",
-        code_version=version_of("features/labels.py"),
+        code_version=version_of("features/labels.py", "features/purchase.py", "assets/features.py"),
         deps=[
             dg.AssetDep("customer_features", partition_mapping=SAME),
             *[dg.AssetDep(_source(table), partition_mapping=NEWEST) for table in needed],
@@ -147,6 +147,7 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
                     "both_classes",
                     not mature or 0 < positives < rows,
                     {"leavers": positives, "rows": rows, "mature_months": len(mature)},
+                    warn=True,
                 )
             ],
         )
@@ -159,9 +160,11 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
     kinds={"feast", "sqlite"},
     owners=["team:data"],
     description="The newest month's features in Feast's online store, written through Feast, one view for each family.",
-    code_version=version_of("features/feast_store.py", "features/feast_objects.py"),
+    code_version=version_of(
+        "features/feast_store.py", "features/feast_objects.py", "features/online.py", "assets/features.py"
+    ),
     deps=[dg.AssetDep("customer_features", partition_mapping=NEWEST), dg.AssetDep("cross_rules")],
-    check_specs=[dg.AssetCheckSpec("online_equals_offline", asset="online_features")],
+    check_specs=[must_hold("online_features", "online_equals_offline")],
 )
 def online_features(
     context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, feast: FeastResource

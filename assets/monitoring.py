@@ -16,7 +16,7 @@ from resources.store import StoreResource
     owners=["team:ml"],
     description="PSI of every feature against the months that the challenger learned from; for the newest month of a "
     "run also Evidently's page, on samples.",
-    code_version=version_of("monitoring"),
+    code_version=version_of("monitoring", "assets/monitoring.py"),
     deps=[dg.AssetDep("customer_features", partition_mapping=SAME), "challenger"],
     check_specs=[dg.AssetCheckSpec("population_is_stable", asset="drift_report")],
     **monthly(),
@@ -66,7 +66,7 @@ def drift_report(context: dg.AssetExecutionContext, lineage: LineageResource, st
     kinds={"python"},
     owners=["team:customer-success"],
     description="Churn of customers and of revenue by month, revenue at risk, expected departures, head of the list.",
-    code_version=version_of("monitoring"),
+    code_version=version_of("monitoring", "assets/monitoring.py"),
     deps=[
         "scores_current",
         "challenger",

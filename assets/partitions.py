@@ -26,6 +26,11 @@ def version_of(*places: str, but: tuple[str, ...] = ()) -> str:
     return code_digest(*places, but=but)
 
 
+def must_hold(asset: dg.AssetKey | str, name: str, description: str | None = None) -> dg.AssetCheckSpec:
+    """A check that stops everything downstream when it fails; its result must not be a warning."""
+    return dg.AssetCheckSpec(name, asset=asset, description=description, blocking=True)
+
+
 def check(name: str, passed: bool, metadata: dict[str, Any], *, warn: bool = False) -> dg.AssetCheckResult:
     """The result of an inline check; one that only warns does not stop what follows."""
     return dg.AssetCheckResult(

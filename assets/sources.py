@@ -34,7 +34,7 @@ def source_asset(table: str) -> dg.AssetsDefinition:
         kinds={"duckdb", "parquet"},
         owners=["team:data"],
         description=DESCRIPTIONS.get(table, "A table of the source contract."),
-        code_version=version_of("sources", but=("sources/simulator",)),
+        code_version=version_of("sources", "assets/sources.py", but=("sources/simulator",)),
         check_specs=[
             dg.AssetCheckSpec(
                 "row_rules",
@@ -133,7 +133,7 @@ def expectations(tables: Sequence[str]) -> dg.AssetsDefinition:
         owners=["team:data"],
         description="A second, independent look: suites from the same contract, run on samples of the cleaned tables. "
         "The pages are in CHURN_HOME/reports/expectations.",
-        code_version=version_of("sources/expectations.py"),
+        code_version=version_of("sources/expectations.py", "assets/sources.py"),
         deps=[dg.AssetDep(dg.AssetKey(["sources", table]), partition_mapping=NEWEST) for table in tables],
         check_specs=[dg.AssetCheckSpec("samples_hold", asset="expectations")],
     )

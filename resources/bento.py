@@ -11,6 +11,7 @@ import dagster as dg
 
 from churn_platform.records.home import Home
 from churn_platform.records.store import ContentStore
+from churn_platform.settings import settings
 
 if TYPE_CHECKING:
     from bentos.churn_service.build import BuiltBento
@@ -32,8 +33,14 @@ class BentoResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return built, inside.version_digest
 
 
+def bento_exists(home: Home, tag: str) -> bool:
+    """Whether a bento is in the home's store."""
+    name, _, version = tag.partition(":")
+    return (home.bentoml / "bentos" / name / version / "bento.yaml").is_file()
+
+
 def service_command(home: Home, tag: str, port: int) -> tuple[list[str], dict[str, str]]:
     """The command and environment that serve a bento on a loopback port."""
     from bentos.churn_service.serve import serve_command
 
-    return serve_command(home, tag, port)
+    return serve_command(home, tag, port, workers=settings().service_workers)

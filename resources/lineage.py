@@ -11,8 +11,10 @@ from typing import Any
 import dagster as dg
 
 from churn_platform import clock
+from churn_platform.errors import ConfigurationError
 from churn_platform.records.provenance import digest_of, resolve
 from churn_platform.records.refs import Refs
+from churn_platform.sources.location import SourceLocation
 from resources import progress
 from resources.store import StoreResource
 
@@ -24,6 +26,11 @@ CODE_VERSION_TAG = "dagster/code_version"
 def asset_name(key: dg.AssetKey) -> str:
     """The name of an asset in the references: its key's parts, joined by ``/``."""
     return "/".join(key.path)
+
+
+def contract_input(location: SourceLocation) -> dict[str, str]:
+    """The contract as an input of every asset: the meaning of labels and columns is in it."""
+    return {f"contract:{location.contract.problem}": digest_of(location.contract_text)}
 
 
 class Step:
@@ -45,7 +52,16 @@ class Step:
     @property
     def partitions(self) -> tuple[str, ...]:
         """The partitions to make, in order; empty for an asset without partitions."""
-        return tuple(sorted(self._context.partition_keys)) if self._context.has_partition_key_range else ()
+        context = self._context
+        if not (context.has_partition_key or context.has_partition_key_range):
+            return ()
+        keys = tuple(sorted(context.partition_keys))
+        if not keys:
+            raise ConfigurationError(
+                f"The run asks {asset_name(self._key)} for no partition at all.",
+                mend="Choose observation months that exist; `churn materialize` does so by itself.",
+            )
+        return keys
 
     def progress(self, text: str, share: float | None = None) -> None:
         """Say how far this step is; ``share`` in [0, 1]."""
@@ -57,12 +73,13 @@ class Step:
         self._inputs[into][f"{asset}@{partition}" if partition else asset] = ref["digest"]
         return ref
 
-    def read_newest(self, asset: str, *, into: str | None = None) -> tuple[str, dict[str, Any]]:
-        """The newest partition of an input and its reference."""
+    def read_newest(self, asset: str, *, into: str | None = None, name: str = "digest") -> tuple[str, dict[str, Any]]:
+        """The newest partition of an input and its reference. ``name``: which of its digests is read."""
         partitions = self._refs.partitions(asset)
         newest = partitions[-1] if partitions else None
         ref = self._refs.get(asset, newest)
-        self._inputs[into][f"{asset}@^"] = f"{newest}:{ref['digest']}"
+        selector = f"{asset}@^" if name == "digest" else f"{asset}@^#{name}"
+        self._inputs[into][selector] = f"{newest}:{ref[name]}"
         return str(newest), ref
 
     def read_all(self, asset: str, *, into: str | None = None) -> dict[str, dict[str, Any]]:
@@ -79,7 +96,10 @@ class Step:
         self._external[name] = digest
 
     def write(self, digest: str, *, into: str | None = None, **facts: Any) -> None:
-        """Point the asset (or its partition) at an artifact. ``facts`` are kept in the reference, as JSON."""
+        """Point the asset (or its partition) at an artifact, once the step has ended well (see :meth:`result`).
+
+        ``facts`` are kept in the reference, as JSON.
+        """
         inputs = {**self._external, **self._inputs.get(into, {})}
         record = {
             "schema": "reference/1",
@@ -90,7 +110,6 @@ class Step:
             "made_at": clock.wall().isoformat(),
             **facts,
         }
-        self._refs.set(asset_name(self._key), into, record)
         self._written[into] = record
 
     def result(
@@ -104,6 +123,8 @@ class Step:
 
         The result's event carries one data version for the whole range (Dagster has no other way); the events that
         follow give each partition its own, and are the newest, so that Dagster's staleness reads them.
+        The references are set last, after the events, and not at all where a check of severity ERROR has failed: what
+        is half-done is made again.
         """
         if None in self._written:
             version, shown = self._written[None]["digest"], self._shown(None)
@@ -121,19 +142,24 @@ class Step:
             check_results=list(checks),
         )
         if len(self._written) > 1:
+            common = metadata or {}
             for partition in sorted(str(key) for key in self._written):
                 extra = (per_partition or {}).get(partition, {})
                 yield dg.AssetMaterialization(
                     asset_key=self._key,
                     partition=partition,
-                    metadata={**self._shown(partition), **(metadata or {}), **extra},
+                    metadata={**self._shown(partition), **common, **extra},
                     tags={
                         DATA_VERSION_TAG: self._written[partition]["digest"],
                         USER_PROVIDED_TAG: "true",
                         CODE_VERSION_TAG: self._code_version,
                     },
                 )
-        progress.tell("end", asset_name(self._key))
+        broken = [c for c in checks if not c.passed and c.severity == dg.AssetCheckSeverity.ERROR]
+        if not broken:
+            for into, record in self._written.items():
+                self._refs.set(asset_name(self._key), into, record)
+            progress.tell("end", asset_name(self._key))
 
     def _shown(self, into: str | None) -> dict[str, Any]:
         record = self._written[into]
@@ -152,4 +178,5 @@ class LineageResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     store: dg.ResourceDependency[StoreResource]
 
     def step(self, context: dg.AssetExecutionContext, external: Mapping[str, str] | None = None) -> Step:
-        return Step(context, self.store.refs, external or {})
+        """A step whose contract is recorded with everything else from outside the graph."""
+        return Step(context, self.store.refs, {**contract_input(self.store.location), **(external or {})})

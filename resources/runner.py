@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +16,12 @@ from churn_platform.errors import ChurnError, ConfigurationError
 from churn_platform.records.home import Home
 from churn_platform.records.provenance import Node, Plan, digest_of, make_plan
 from churn_platform.records.refs import Refs
+from churn_platform.records.store import ContentStore
 from churn_platform.sources.location import SourceLocation
 from churn_platform.sources.mutable import SnapshotLog, mutable_digests, usable_since
 from resources import progress
-from resources.lineage import asset_name
+from resources.bento import bento_exists
+from resources.lineage import asset_name, contract_input
 
 OBSERVATIONS = "observations"
 JOB = "everything"
@@ -77,13 +79,24 @@ def config_digests(config: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {f"config:{asset}": digest_of(dict(values)) for asset, values in config.items()}
 
 
-def add_observations(found: dg.DagsterInstance, observations: Sequence[str]) -> list[str]:
-    """Make the observation months known as partitions; returns those that are new."""
-    present = set(found.get_dynamic_partitions(OBSERVATIONS))
-    new = [key for key in observations if key not in present]
-    if new:
-        found.add_dynamic_partitions(OBSERVATIONS, new)
-    return new
+def set_observations(found: dg.DagsterInstance, home: Home, observations: Sequence[str]) -> None:
+    """Let the observation dates of the calendar be the partitions, and no others, in order.
+
+    Dagster keeps the order of insertion, and a range over keys that are out of order is empty. References of dates
+    that are no more are forgotten (their artifacts stay in the store): nothing may be learned or served from them.
+    """
+    present = list(found.get_dynamic_partitions(OBSERVATIONS))
+    if present != list(observations):
+        for key in present:
+            found.delete_dynamic_partition(OBSERVATIONS, key)
+        found.add_dynamic_partitions(OBSERVATIONS, list(observations))
+    refs = Refs(home.refs)
+    for asset in refs.assets():
+        if asset.startswith("snapshots/"):
+            continue  # what mutable tables were on the days that they were loaded: history, not observation dates
+        for key in refs.partitions(asset):
+            if key not in observations:
+                refs.drop(asset, key)
 
 
 def nodes(
@@ -101,7 +114,7 @@ def nodes(
         if not node.is_materializable:
             continue
         name = asset_name(key)
-        external = {k: v for k, v in config.items() if k == f"config:{name}"}
+        external = {k: v for k, v in config.items() if k == f"config:{name}"} | contract_input(location)
         if name.startswith("sources/"):
             table = name.removeprefix("sources/")
             external[f"source:{table}"] = location.fingerprint(table)
@@ -141,7 +154,27 @@ def plan(
             raise ConfigurationError(
                 f"There is no asset {name!r}.", mend=f"Choose of {', '.join(sorted(names))}.", field=name
             )
-    return make_plan(graph, refs, again=again)
+    return make_plan(graph, Refs(home.refs), again=again, lost=_lost(home))
+
+
+def _lost(home: Home) -> Callable[[str, Mapping[str, object]], str | None]:
+    """Where what a reference points at is not there any more."""
+    store = ContentStore(home.store)
+
+    def lost(asset: str, ref: Mapping[str, object]) -> str | None:
+        if not store.has(str(ref["digest"])):
+            return "its artifact is gone"
+        if asset == "champion" and not (home.mlflow / "mlflow.db").is_file():
+            return "the model registry is gone"
+        if asset == "champion" and not (home.champion / "pointer.json").is_file():
+            return "the champion's files are gone"
+        if asset == "online_features" and not (home.feast / "online.db").is_file():
+            return "the online store is gone"
+        if asset == "champion_bento" and not bento_exists(home, str(ref.get("tag"))):
+            return "the bento is gone"
+        return None
+
+    return lost
 
 
 def run(
@@ -202,15 +235,27 @@ def run(
 def _cause(result: dg.ExecuteInProcessResult) -> ChurnError:
     """The first failed step's error. Ours keeps its own words; another one is named with its step."""
     for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
+                facts = ", ".join(f"{name} {value.value}" for name, value in check.metadata.items())
+                return RunFailedError(
+                    f"The check {check.check_name} of {asset_name(check.asset_key)} failed: {facts}.",
+                    mend=f"The asset's page in the Dagster UI has the details, run {result.run_id}.",
+                )
         if event.is_step_failure:
             error = event.step_failure_data.error
             while error is not None and error.cause is not None:
                 error = error.cause
             text = error.message.strip() if error is not None else "no message"
             name, _, words = text.partition(": ")
+            if name.rsplit(".", 1)[-1] in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
+                raise KeyboardInterrupt
             ours = name.rsplit(".", 1)[-1].endswith("Error") and name.startswith("churn_platform.")
             return RunFailedError(
-                f"The asset {event.step_key} failed: {words if ours else text}.".replace("..", "."),
+                f"The asset {(event.step_key or '?').replace('__', '/')} failed: {words if ours else text}.".replace(
+                    "..", "."
+                ),
                 mend="" if ours else f"The whole trace is in the Dagster UI, run {result.run_id}.",
             )
     return RunFailedError("The run failed before its first step.", mend=f"See run {result.run_id} in the UI.")

@@ -190,7 +190,7 @@ def _not_worse_than_champion(
 ) -> Check:
     name = "not worse than the champion"
     if champion is None:
-        return Check(name, None, None, "skipped", "there is no champion yet")
+        return Check(name, None, None, "skipped", "there is no other champion to compare with")
     against = candidate.get("against", {}).get("champion")
     if against is None:
         difference = float(candidate["auc"]) - float(champion["auc"])

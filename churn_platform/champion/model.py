@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ class ChampionModel:
         Raises:
             FeatureError: for a value that is not of its feature's kind; ``field`` names the feature.
         """
-        encoded = self.encoder.transform(data)
+        encoded = self._known(self.encoder.transform(data))
         margin = self.margins(encoded, threads=threads)
         contributions = self.contributions(encoded, threads=threads) if explain else np.empty((0, len(self.features)))
         return Scored(
@@ -109,6 +110,27 @@ class ChampionModel:
             _model=self,
             _data=data,
         )
+
+    @cached_property
+    def _typical(self) -> Floats:
+        """For each feature that training knew of everyone, its typical encoded value; NaN for the others (d).
+
+        Trees that never saw an unknown value read it as 0, which may be the most unusual value there is.
+        """
+        typical = np.full(len(self.features), np.nan)
+        for i, feature in enumerate(self.features):
+            seen = self.profile.get(feature.name, {})
+            if seen.get("missing", 1) > 0:
+                continue
+            if feature.kind == "number":
+                typical[i] = np.nan if seen.get("median") is None else float(seen["median"])
+            elif seen.get("top") in self.encoder.levels[feature.name]:
+                typical[i] = float(self.encoder.levels[feature.name].index(seen["top"]))
+        return typical
+
+    def _known(self, encoded: Floats) -> Floats:
+        """Encoded rows in which unknown values that training never saw are the typical ones: (n, d) → (n, d)."""
+        return np.where(np.isnan(encoded), self._typical, encoded)
 
     @property
     def base_value(self) -> float:

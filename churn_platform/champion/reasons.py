@@ -17,6 +17,8 @@ RiskBand = Literal["low", "medium", "high", "critical"]
 _YES_NO, _SHARE = "yes = 1", "share"
 _SILENT_UNITS = frozenset({"", "ratio"})
 NOTHING = "nothing on record"
+# Beyond this a number is shown by its magnitude: three hundred digits help nobody.
+_LARGEST = 1e15
 # A contribution below this many log-odds is not worth a sentence: it moves a probability by less than .03
 # points.
 _NOTICEABLE = 1e-3
@@ -112,6 +114,8 @@ def show_number(feature: Feature, value: float, currency: str = "") -> str:
         return "yes" if value == 1 else "no" if value == 0 else f"{value:g}"
     if feature.unit == _SHARE:
         return _percent(value)
+    if abs(value) >= _LARGEST:
+        return f"{value:.3g}"
     text = f"{value:,.{max(0, feature.decimals)}f}"
     if float(text.replace(",", "")) == 0:
         text = text.removeprefix("-")

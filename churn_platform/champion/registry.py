@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -183,7 +184,12 @@ class ModelRegistry:
         _prepare_database(self._folder)
         from mlflow import MlflowClient
 
-        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        with warnings.catch_warnings():
+            # MLflow's own mappers, set up at the first call, warn of a loader that SQLAlchemy 2.1 retires.
+            warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
+            client.search_experiments(max_results=1)
+        return client
 
     @cached_property
     def _experiment(self) -> str:
@@ -221,7 +227,10 @@ def _prepare_database(folder: Path) -> None:
     database = folder / "mlflow.db"
     if database.exists():
         return
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    with warnings.catch_warnings():
+        # MLflow's mappers, set up by this import, warn of a loader that SQLAlchemy 2.1 retires.
+        warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     folder.mkdir(parents=True, exist_ok=True)
     prepared = temporary_name(folder)

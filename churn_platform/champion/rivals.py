@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def champion_margins(
     package: str, model: str, predictions: Predictions, rows: TrainingSet, store: ContentStore
 ) -> Floats | None:
-    """Calibrated log-odds of the champion on the judged rows (n); None where the rows lack one of its features.
+    """Calibrated log-odds of the champion on the judged rows (n); None where the rows lack one of its
+    features, or are of months that it has learned from: they would flatter it.
 
     Args:
         package: tree digest of the champion's package.
@@ -30,6 +31,9 @@ def champion_margins(
         store.export_tree(package, Path(folder))
         champion = load_package(Path(folder), digest=model)
     if any(feature.name not in loaded.columns for feature in champion.features):
+        return None
+    learned = set(champion.metadata.get("observations", ()))
+    if learned & set(predictions.observation.tolist()):
         return None
     judged = {f.name: loaded.columns[f.name][predictions.row] for f in champion.features}
     return np.asarray(champion.score(judged, explain=False).margin)

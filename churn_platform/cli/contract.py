@@ -25,6 +25,7 @@ def infer(
     positive: Positive = None,
     id: Id = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write it here instead of on stdout.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out where there is one.")] = False,
     json: Json = False,
 ) -> None:
     """Propose a contract, each role with its reason.
@@ -33,15 +34,26 @@ def infer(
     """
     from dataclasses import asdict
 
-    from churn_platform.cli.output import print_json
+    from churn_platform.cli.output import err, print_json
+    from churn_platform.errors import ConfigurationError
     from churn_platform.records.files import write_atomic
     from churn_platform.sources.infer import infer_contract
     from churn_platform.sources.readers_url import parse_source
 
-    found = infer_contract(parse_source(source), label=label, positive=positive, id=id)
+    origin = parse_source(source)
+    if out is not None and (
+        out.is_dir() or (out.exists() and not force) or (out.exists() and out.resolve() == Path(source).resolve())
+    ):
+        raise ConfigurationError(
+            f"{out} is there already.", mend="Give --out a new name, or --force to replace a contract.", field="out"
+        )
+    if out is not None and not out.parent.is_dir():
+        raise ConfigurationError(f"There is no folder {out.parent}.", mend="Make it first.", field="out")
+    found = infer_contract(origin, label=label, positive=positive, id=id)
     text = found.to_yaml()
     if out is not None:
         write_atomic(out, text.encode())
+        err.print(f"Written to {out}; look at each line marked DOUBT.", soft_wrap=True)
     if json:
         print_json(
             {

@@ -13,6 +13,8 @@ from churn_platform.cli.demo_source import SourceRequest
 if TYPE_CHECKING:
     from churn_platform.cli.pipeline import Pipeline
 
+BUDGETS = ("quick", "standard", "full")
+
 
 def demo(
     source: Annotated[
@@ -43,10 +45,10 @@ def demo(
         typer.Option("--budget", help="quick, standard or full search; default: the home's, else quick."),
     ] = None,
     service_port: Annotated[
-        int, typer.Option("--service-port", help="Port of the service; 0 takes a free one.")
+        int, typer.Option("--service-port", min=0, max=65535, help="Port of the service; 0 takes a free one.")
     ] = 3000,
     dagster_port: Annotated[
-        int, typer.Option("--dagster-port", help="Port of the Dagster UI; 0 takes a free one.")
+        int, typer.Option("--dagster-port", min=0, max=65535, help="Port of the Dagster UI; 0 takes a free one.")
     ] = 3001,
     exit: Annotated[bool, typer.Option("--exit", help="Stop everything at the end instead of staying up.")] = False,
     json: Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout, for programs.")] = False,
@@ -88,10 +90,22 @@ def _run(
     from churn_platform.cli.demo_predictions import demo_key, sample_predictions
     from churn_platform.cli.output import print_json
     from churn_platform.cli.servers import start_dagster, start_service
-    from churn_platform.cli.supervise import Supervisor, claim_port, wait_for_stop
+    from churn_platform.cli.supervise import Supervisor, claim_port, sweep, wait_for_stop
+    from churn_platform.errors import ConfigurationError
 
     home, stages = pipeline.home, pipeline.stages
-    claim_port(ports[0], "--service-port")  # said before the work, not after it
+    # Said before the work, not after it.
+    claim_port(ports[0], "--service-port")
+    claim_port(ports[1], "--dagster-port")
+    if ports[0] == ports[1] != 0:
+        raise ConfigurationError(
+            "--service-port and --dagster-port are the same.", mend="Give each its own.", field="dagster-port"
+        )
+    if search[0] not in (None, *BUDGETS):
+        raise ConfigurationError(
+            f"--budget {search[0]!r} is not known.", mend=f"Give {', '.join(BUDGETS)}.", field="budget"
+        )
+    sweep(home.run)
     with Supervisor(home.logs, home.run) as supervisor:
         pipeline.source(request)
         pipeline.plan(budget=search[0], seed=search[1])

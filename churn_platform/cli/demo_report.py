@@ -26,7 +26,9 @@ def summarize(
     """The answer of ``churn demo --json`` (DESIGN.md section 12): fields may be added, never renamed."""
     refs, store = Refs(home.refs), ContentStore(home.store)
     champion = refs.get("champion")
-    evaluation = store.read_json(refs.get("evaluation")["digest"])
+    evaluation = store.read_json(champion["evaluation"])
+    challenger, decision = refs.get("challenger"), store.read_json(refs.get("gate")["digest"])
+    scores = refs.get("scores_current")
     return {
         "status": "ok",
         "champion": {
@@ -36,10 +38,17 @@ def summarize(
             "tier": champion["tier"],
         },
         "evaluation": {k: v for k, v in evaluation.items() if k not in _LONG},
+        "gate": {
+            "outcome": decision["outcome"],
+            "challenger": challenger["model"],
+            "is_champion": challenger["model"] == champion["model"],
+            "reasons": decision["reasons"],
+        },
         "oracle_auc": evaluation.get("oracle_auc"),
         "prediction": predictions[0],
         "online_customers": refs.get("online_features")["rows"],
-        "revenue_at_risk": refs.get("scores_current").get("revenue_at_risk"),
+        "scored_customers": scores["rows"],
+        "revenue_at_risk": scores.get("revenue_at_risk"),
         "elapsed": round(elapsed, 3),
         "seconds": {name.removeprefix("asset:"): spent for name, spent in seconds.items()},
         "materialized": materialized,
@@ -75,6 +84,9 @@ def _print_evaluation(answer: dict[str, Any]) -> None:
         f"recency rule {_three(floors['recency_rule'])}, "
         f"state oracle {_three(answer['oracle_auc'])}",
     )
+    rival = e.get("against", {}).get("logistic_regression")
+    if rival is not None and champion["tier"] == "full":  # with little evidence it is a logistic regression
+        table.add_row("", _verdict(rival))
     table.add_row(
         "Calibration",
         f"slope {e['calibration_slope']:.2f}, ECE {e['ece']:.4f}, Brier {e['brier']:.4f}, log loss {e['log_loss']:.4f}",
@@ -86,11 +98,27 @@ def _print_evaluation(answer: dict[str, Any]) -> None:
     if answer["revenue_at_risk"] is not None:
         table.add_row(
             "Revenue at risk",
-            f"{answer['revenue_at_risk']:,.0f} over the horizon, {answer['online_customers']:,} customers scored",
+            f"{answer['revenue_at_risk']:,.0f} over the horizon, {answer['scored_customers']:,} customers scored",
         )
     out.print(table)
     for note in e.get("notes", ()):
         out.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
+    if not answer["gate"]["is_champion"]:
+        out.print(
+            f"[yellow]The newest challenger did not replace it[/] ({answer['gate']['outcome']}): "
+            f"{escape(answer['gate']['reasons'][0])}.",
+            soft_wrap=True,
+        )
+
+
+def _verdict(rival: dict[str, float]) -> str:
+    """What the paired difference to logistic regression says, in words."""
+    interval = f"difference {rival['difference']:+.3f}, 95 %: {rival['low']:+.3f} to {rival['high']:+.3f}"
+    if rival["low"] > 0:
+        return f"better than logistic regression ({interval})"
+    if rival["high"] < 0:
+        return f"[yellow]worse than logistic regression[/] ({interval}), within what the gate allows"
+    return f"not shown to be better than logistic regression ({interval})"
 
 
 def _three(value: float | None) -> str:
@@ -114,9 +142,9 @@ def _print_ranked(home: Home, count: int = 8) -> None:
         padding=(0, 2, 0, 0),
     )
     for name in ("#", "probability", "MRR", "expected loss"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("customer", "band"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    for name, width in (("customer", 14), ("band", 8)):
+        table.add_column(name, no_wrap=True, min_width=width)
     table.add_column("first reason", no_wrap=True, overflow="ellipsis")
     for row, customer in zip(top, names, strict=True):
         table.add_row(

@@ -13,6 +13,7 @@ import yaml
 from churn_platform import clock
 from churn_platform.cli.output import Stage
 from churn_platform.errors import ConfigurationError, SourceMissingError
+from churn_platform.records.files import remove
 from churn_platform.records.home import Home
 from churn_platform.sources.contract import Contract, load_contract, parse_contract
 from churn_platform.sources.location import (
@@ -162,6 +163,8 @@ def _simulated(home: Home, problem: str, options: dict[str, Any], stage: Stage) 
     spec = SimulationSpec(**options)
     out = folder(home, problem) / "simulated"
     out.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in out.parent.glob(f".{out.name}-*"):  # of a run that was killed; the home is ours alone now
+        remove(leftover)
     made = simulate(spec, out, progress=stage.update)
     save_location(home, problem, out, (out / "contract.yaml").read_text(encoding="utf-8"))
     stage.note(f"{sum(made.rows.values()):,} rows in {len(made.rows)} tables")

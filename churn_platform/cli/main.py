@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from churn_platform import __version__
 from churn_platform.cli import contract, demo, doctor, environment, keys, materialize, quarantine, serve, simulate
 from churn_platform.cli.explain import explained, full_disk
-from churn_platform.cli.output import print_error
+from churn_platform.cli.output import err, print_error, print_json
 from churn_platform.errors import ChurnError
 
 app = typer.Typer(
@@ -67,19 +68,44 @@ def main() -> None:
     if not sys.warnoptions:
         # What libraries deprecate among themselves is nothing that the reader of a command's output can mend.
         warnings.simplefilter("ignore")
+    # Like Ctrl-C: what is under way is left in order, children are stopped, temporary files removed.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except ChurnError as error:
-        print_error(full_disk(error) or error)
+        shown = full_disk(error) or error
+        print_error(shown)
+        _answer(shown.message, shown.mend)
         sys.exit(1)
     except KeyboardInterrupt:
+        err.print("Stopped. What was made stays; run it again to go on.")
         sys.exit(130)
     except Exception as error:
-        told = explained(error)
+        told = explained(error) or _system(error)
         if told is None:
             raise
         print_error(told)
+        _answer(told.message, told.mend)
         sys.exit(1)
+
+
+def _system(error: Exception) -> ChurnError | None:
+    """What the operating system refused, as one paragraph; None for a fault of the program."""
+    if not isinstance(error, OSError):
+        return None
+    place = f"{error.filename}: " if error.filename else ""
+    mend = "See that the path exists, that it may be written, and that the disk has space."
+    return ChurnError(f"{place}{error.strerror or error}.", mend=mend)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _answer(message: str, mend: str) -> None:
+    """A program that asked for JSON gets an object also where the command fails."""
+    if "--json" in sys.argv:
+        print_json({"status": "error", "message": message, "mend": mend})
 
 
 if __name__ == "__main__":

@@ -53,8 +53,8 @@ class Stages:
         stage.begin()
         try:
             yield stage
-        except BaseException:
-            stage.end(time.perf_counter() - started, failed=True)
+        except BaseException as error:
+            stage.end(time.perf_counter() - started, "stopped" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
         spent = time.perf_counter() - started
         self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 3)
@@ -82,10 +82,10 @@ class Stage:
         """A fact for the line that closes the stage."""
         self._note = text
 
-    def end(self, seconds: float, *, failed: bool = False) -> None:
+    def end(self, seconds: float, how: str = "done") -> None:
         if self._status is not None:
             self._status.stop()
         if not self._quiet:
-            mark = "[red]failed[/]" if failed else "[green]done[/]"
+            mark = f"[{'green' if how == 'done' else 'red'}]{how}[/]"
             note = f"  [dim]{escape(self._note)}[/]" if self._note else ""
             err.print(f"  {mark} {self._title:<44} {seconds:6.1f} s{note}", soft_wrap=True)

@@ -59,7 +59,7 @@ class Pipeline:
             months = self.calendar.observations
             # The instance is made here, before any UI starts: two processes that make it at once break its tables.
             with runner.instance() as found:
-                runner.add_observations(found, months)
+                runner.set_observations(found, self.home, months)
             digests = runner.config_digests(self._config)
             self.work = runner.plan(self.home, self._defs, months, self.location, digests, again=again)
             count = len(self.work.assets)

@@ -8,7 +8,9 @@ import typer
 
 
 def serve(
-    port: Annotated[int, typer.Option("--port", help="Port on the loopback address; 0 takes a free one.")] = 3000,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port on the loopback address; 0 takes a free one.")
+    ] = 3000,
 ) -> None:
     """Serve the champion of this home until Ctrl-C.
 
@@ -24,5 +26,5 @@ def serve(
     home = Home.open()
     with Supervisor(home.logs, home.run) as supervisor:
         url = start_service(supervisor, home, port, option="--port")
-        err.print(f"The champion answers at [bold]{url}[/] (docs at {url}/docs). Ctrl-C stops it.")
+        err.print(f"The champion answers at [bold]{url}[/] (docs at {url}/docs). Ctrl-C stops it.", soft_wrap=True)
         wait_for_stop(supervisor)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -47,7 +49,7 @@ class Child:
 
     def tail(self, lines: int = 5) -> str:
         """The last lines of its log."""
-        text = self.log.read_text(errors="replace").strip().splitlines()
+        text = re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text(errors="replace")).strip().splitlines()
         return " / ".join(text[-lines:])
 
 
@@ -117,9 +119,10 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 preexec_fn=_die_with_parent,
             )
-        pid_file = self._run / f"{name}.pid"
+        # Two servers of one kind may run in one home: the process id keeps their files apart.
+        pid_file = self._run / f"{name}-{process.pid}.pid"
         started = psutil.Process(process.pid).create_time()
-        write_atomic(pid_file, json.dumps({"pid": process.pid, "started": started}).encode())
+        write_atomic(pid_file, json.dumps({"pid": process.pid, "started": started, "scratch": str(scratch)}).encode())
         child = Child(name, process, log, pid_file, scratch)
         self.children.append(child)
         return child
@@ -159,6 +162,23 @@ class Supervisor:
         self.children.clear()
 
 
+def sweep(run: Path) -> None:
+    """Remove what servers that were killed have left in ``run``: pid files and folders of processes that are gone."""
+    alive: set[str] = set()
+    for file in run.glob("*.pid"):
+        try:
+            kept = json.loads(file.read_bytes())
+            if abs(psutil.Process(kept["pid"]).create_time() - kept["started"]) < 1:
+                alive.add(str(kept.get("scratch")))
+                continue
+        except (ValueError, KeyError, psutil.Error):
+            pass
+        file.unlink(missing_ok=True)
+    for folder in run.glob("bentoml-*"):
+        if str(folder) not in alive:
+            remove(folder)
+
+
 def stop_tree(pid: int, grace: float) -> None:
     """Stop a process and all its descendants."""
     try:
@@ -167,13 +187,14 @@ def stop_tree(pid: int, grace: float) -> None:
         root.terminate()
     except psutil.NoSuchProcess:
         return
-    _, alive = psutil.wait_procs(family, timeout=grace)
-    for process in alive:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(alive, timeout=grace)
+    # The program stops its own children in order; whoever is left after it has gone is told, and then ended.
+    psutil.wait_procs([root], timeout=grace)
+    for end, patience in ((psutil.Process.terminate, 3.0), (psutil.Process.kill, grace)):
+        left = [process for process in family if process.is_running()]
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                end(process)
+        psutil.wait_procs(left, timeout=patience)
 
 
 def wait_for_stop(supervisor: Supervisor) -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from churn_platform.records.home import Home
     from churn_platform.records.store import ContentStore
 
+KEY_SERIALIZATION = 3
+
 
 def repo_config(home: Home) -> dict[str, Any]:
     """The configuration of Feast for a home; ``feature_repo/feature_store.yaml`` says the same."""
@@ -45,7 +47,7 @@ def repo_config(home: Home) -> dict[str, Any]:
         },
         "offline_store": {"type": "duckdb"},
         "online_store": {"type": "sqlite", "path": str(home.feast / "online.db")},
-        "entity_key_serialization_version": 3,
+        "entity_key_serialization_version": KEY_SERIALIZATION,
     }
 
 
@@ -137,7 +139,43 @@ def materialize(home: Home, observation: str) -> int:
     moment = instant(observation).replace(tzinfo=UTC)
     with _quiet():
         open_feast(home).materialize(start_date=moment - timedelta(seconds=1), end_date=moment)
-    return int(pq.read_metadata(files[observation]).num_rows)
+    return _forget_others(home, pq.read_table(files[observation], columns=[JOIN_KEY])[JOIN_KEY].to_pylist())
+
+
+def _forget_others(home: Home, customers: Sequence[str]) -> int:
+    """Remove vectors of the newest instant whose customers are not in the table that has gone online.
+
+    Feast only ever adds and overwrites: where the same date is delivered again without somebody, the vector of the
+    first delivery would be served for ever. Vectors of earlier dates stay: readers answer that they are not current.
+
+    Returns:
+        Number of customers with a vector of the newest instant.
+    """
+    from feast.infra.key_encoding_utils import serialize_entity_key
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    keys = [
+        (
+            serialize_entity_key(
+                EntityKey(join_keys=[JOIN_KEY], entity_values=[Value(string_val=customer)]), KEY_SERIALIZATION
+            ),
+        )
+        for customer in customers
+    ]
+    left = 0
+    with contextlib.closing(sqlite3.connect(home.feast / "online.db", timeout=30)) as online, online:
+        online.execute("CREATE TEMP TABLE present (entity_key BLOB PRIMARY KEY)")
+        online.executemany("INSERT OR IGNORE INTO present VALUES (?)", keys)
+        tables = online.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            newest = f'event_ts = (SELECT max(event_ts) FROM "{table}")'
+            online.execute(
+                f'DELETE FROM "{table}" WHERE {newest} AND entity_key NOT IN (SELECT entity_key FROM present)'
+            )
+            (count,) = online.execute(f'SELECT count(DISTINCT entity_key) FROM "{table}" WHERE {newest}').fetchone()
+            left = max(left, int(count))
+    return left
 
 
 def historical(home: Home, entity_rows: Sequence[Mapping[str, Any]], *, problem: str | None = None) -> pd.DataFrame:

@@ -232,7 +232,10 @@ def _check_positive(duck: Any, contract: Contract) -> None:
     query = f"SELECT count(*) FILTER (WHERE {_is_positive(contract)}) FROM snapshot_rows"
     if not duck.execute(query).fetchone()[0]:
         query = f"SELECT DISTINCT {quote(LABEL_COLUMN)} FROM snapshot_rows ORDER BY 1 LIMIT 5"
-        seen = ", ".join(repr(row[0]) for row in duck.execute(query).fetchall())
+        found = [str(row[0]) for row in duck.execute(query).fetchall()]
+        # Many or long values may be names or ids: an error must not carry them into logs.
+        few = len(found) < 5 and all(len(value) <= 40 for value in found)
+        seen = ", ".join(repr(value) for value in found) if few else "other values"
         raise FeatureError(
             f"No row of the snapshot has the label {contract.label.positive!r}; it holds {seen}.",
             mend="Set label.positive to the value that means: has left.",

@@ -7,7 +7,8 @@ digest it keeps the code version and the digest of each input, by *selector*:
 - ``usage@*``            all partitions (the digest of their digests)
 - ``usage@^``            the newest partition
 - ``champion``           an asset without partitions
-- ``config:…``, ``source:…``   something outside the graph, given by the caller
+- ``usage@^#current``    another digest that the reference keeps, here of the newest partition
+- ``config:…``, ``contract:…``, ``source:…``   something outside the graph, given by the caller
 
 A partition is current when its code version and all its recorded inputs are what they would be now.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -78,6 +79,8 @@ def resolve(refs: RefReader, selector: str, external: Mapping[str, str]) -> str 
     """The digest that a selector stands for now, or None where there is none."""
     if ":" in selector:
         return external.get(selector)
+    selector, _, name = selector.partition("#")
+    name = name or "digest"
     asset, _, key = selector.rpartition("@")
     if not asset:
         asset, key = selector, ""
@@ -89,13 +92,21 @@ def resolve(refs: RefReader, selector: str, external: Mapping[str, str]) -> str 
         if newest is None:
             return None
         found = refs.find(asset, newest)
-        return f"{newest}:{found['digest']}" if found else None
+        return f"{newest}:{found.get(name)}" if found else None
     found = refs.find(asset, key or None)
-    return str(found["digest"]) if found else None
+    return str(found[name]) if found and name in found else None
 
 
-def make_plan(nodes: Sequence[Node], refs: RefReader, *, again: Collection[str] = ()) -> Plan:
+def make_plan(
+    nodes: Sequence[Node],
+    refs: RefReader,
+    *,
+    again: Collection[str] = (),
+    lost: Callable[[str, Mapping[str, object]], str | None] = lambda asset, ref: None,
+) -> Plan:
     """Which partitions must be made, so that everything is current; those of the assets in ``again`` in any case.
+
+    ``lost(asset, reference)`` says in words where what a reference points at is not there any more.
 
     ``nodes`` come in topological order. A node below a stale one is taken to be stale: whether its inputs will
     change is known only after they are made.
@@ -108,6 +119,8 @@ def make_plan(nodes: Sequence[Node], refs: RefReader, *, again: Collection[str] 
         for partition in node.partitions or (None,):
             asked = "asked for" if node.asset in again else None
             reason = asked or _why_stale(node, partition, refs, stale, upstream)
+            if reason is None and (found := refs.find(node.asset, partition)) is not None:
+                reason = lost(node.asset, found)
             if reason:
                 keys.append(partition or SINGLE)
                 reasons.setdefault(node.asset, reason)

@@ -80,6 +80,17 @@ class Refs:
             )
         return value
 
+    def drop(self, asset: str, partition: str | None) -> None:
+        """Forget a reference; its artifact stays in the store. Nothing where there is none."""
+        self._place(asset, partition).unlink(missing_ok=True)
+
+    def assets(self) -> list[str]:
+        """The assets that have any reference, sorted."""
+        if not self.root.is_dir():
+            return []
+        folders = {file.parent for file in self.root.rglob("*" + _SUFFIX)}
+        return sorted("/".join(unquote(part) for part in folder.relative_to(self.root).parts) for folder in folders)
+
     def partitions(self, asset: str) -> list[str]:
         """The partitions that have a reference, sorted."""
         folder = self._folder(asset)

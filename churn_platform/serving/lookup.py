@@ -6,6 +6,7 @@ from churn_platform.errors import NotFoundError, NotReadyError, UnknownCustomerE
 from churn_platform.features.online import Missing
 from churn_platform.serving.ports import OnlineVector
 from churn_platform.serving.runtime import Runtime
+from churn_platform.sources.tables import SNAPSHOT_AS_OF
 
 
 def vector_of(runtime: Runtime, customer_id: str) -> OnlineVector:
@@ -29,7 +30,9 @@ def vector_of(runtime: Runtime, customer_id: str) -> OnlineVector:
     if isinstance(found, Missing):
         raise _no_vector(found)
     values = {name: value for name, value in found.items() if name != "event_timestamp"}
-    return OnlineVector(found["event_timestamp"], values)
+    moment = found["event_timestamp"]
+    # A flat file makes no claim about time; the instant that its rows carry is no date to show.
+    return OnlineVector(None if moment.replace(tzinfo=None) == SNAPSHOT_AS_OF else moment, values)
 
 
 def _no_vector(missing: Missing) -> NotFoundError | NotReadyError:

@@ -43,9 +43,9 @@ class OnlineVector:
     """A customer's newest features.
 
     Attributes:
-        as_of: the observation time of the vector (aware UTC).
+        as_of: the observation time of the vector (aware UTC); None for a flat file, which has none.
         values: feature name → number, text or ``None`` (unknown).
     """
 
-    as_of: datetime
+    as_of: datetime | None
     values: Mapping[str, Any]

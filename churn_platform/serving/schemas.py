@@ -41,7 +41,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
             unknown.
         model_version: version of the model that answered, as in the registry and in GET /v1/models.
         variant: which variant of a rollout answered.
-        as_of: the observation time of the features (by id), or the time of the request (by features).
+        as_of: the observation time of the features (by id; null for a flat file, which has none), or
+            the time of the request (by features).
     """
 
     prediction_id: str
@@ -55,7 +56,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     revenue_at_risk: float | None
     model_version: str
     variant: str
-    as_of: datetime
+    as_of: datetime | None
 
 
 class CustomerFeatures(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,12 +64,12 @@ class CustomerFeatures(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         customer_id: the company's own id as given.
-        as_of: the observation time of the vector.
+        as_of: the observation time of the vector; null for a flat file, which has none.
         features: feature name → number, text or null (unknown).
     """
 
     customer_id: str
-    as_of: datetime
+    as_of: datetime | None
     features: dict[str, float | str | None]
 
 

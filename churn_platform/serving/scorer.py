@@ -63,19 +63,19 @@ class Scorer:
         scorer.model.score([{}]).reasons(0, REASONS)
         return scorer
 
-    def answer(self, values: Mapping[str, Any], *, customer_id: str | None, as_of: datetime) -> Prediction:
+    def answer(self, values: Mapping[str, Any], *, customer_id: str | None, as_of: datetime | None) -> Prediction:
         """Score and explain one customer; see :meth:`answers`."""
         return self.answers([values], [customer_id], as_of=as_of)[0]
 
     def answers(
-        self, rows: Sequence[Mapping[str, Any]], customer_ids: Sequence[str | None], *, as_of: datetime
+        self, rows: Sequence[Mapping[str, Any]], customer_ids: Sequence[str | None], *, as_of: datetime | None
     ) -> list[Prediction]:
         """Score and explain customers, with one call of the model.
 
         Args:
             rows: n mappings of feature → value; a feature that is left out, or ``None``, is unknown.
             customer_ids: n ids of the company, given back as they are.
-            as_of: the time of the features (aware).
+            as_of: the time of the features (aware); None where they have none.
 
         Raises:
             FeatureError: a value is not of its feature's kind.
@@ -87,7 +87,7 @@ class Scorer:
         ]
 
     def _answer(
-        self, scored: Scored, i: int, row: Mapping[str, Any], customer_id: str | None, as_of: datetime
+        self, scored: Scored, i: int, row: Mapping[str, Any], customer_id: str | None, as_of: datetime | None
     ) -> Prediction:
         probability = float(scored.probability[i])
         contributions = scored.contributions[i].tolist()

@@ -451,6 +451,12 @@ def _table(name: str, table: Table, contract: Contract) -> list[str]:
         )
     if Path(table.path).is_absolute() or ".." in Path(table.path).parts:
         problems.append(f"{where}.path: must stay inside the source folder; write it relative to it")
+    entity = (table.source_of(table.entity) if table.entity else "").strip().casefold()
+    for column, spec in table.columns.items():
+        if entity and column != table.entity and (spec.source or column).strip().casefold() == entity:
+            problems.append(
+                f"{where}.columns.{column}: is the customer's id, which never leaves the door; take the line out"
+            )
     for column in table.columns:
         if column in (*PASSED_COLUMNS, LABEL_COLUMN) and column not in (
             table.entity,

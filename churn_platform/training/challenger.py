@@ -115,16 +115,13 @@ def train(
     say("reading the training set", 0.0)
     rows = training_set.load(store)
     split = temporal_split(_months_with_rows(rows), training_set.spec["horizon_days"], training_set.spec["gap_days"])
-    material = _prepare(training_set, rows, split, seed)
     y = rows.label
-    seen = churners(y[material.train], rows.group[material.train])
+    learned = np.isin(rows.observation, split.train)
+    seen = churners(y[learned], rows.group[learned])
     tier = evidence_tier(seen)
     if tier == "rules":
-        raise NotEnoughDataError(
-            f"{seen} customers left in the training months; below 50 no probability can be learned.",
-            mend="Take more months or customers; until then rank customers by the days since their last "
-            "activity (a list by rules comes with a later release).",
-        )
+        raise _too_few(seen, training_set.spec["shape"])
+    material = _prepare(training_set, rows, split, seed)
     learner, logistic, searched = _choose(material, tier, budget, seed, threads, say)
 
     say("fitting the final model", 0.75)
@@ -139,6 +136,10 @@ def train(
 
     floors: dict[str, Floats] = {"logistic_regression": floor}
     notes = list(split.notes)
+    if not split.holdout:
+        notes.append(
+            "out of fold, not nested: search and calibration have seen the rows of every fold, which flatters slightly"
+        )
     recency, missing = recency_feature(training_set.features)
     if recency is None:
         notes.append(f"no recency rule: {missing}")
@@ -180,6 +181,19 @@ def train(
         },
         search=searched,
         notes=tuple(notes),
+    )
+
+
+def _too_few(seen: int, shape: str) -> NotEnoughDataError:
+    """The error below the smallest tier, with what the owner of such data can do."""
+    mend = "Bring more months or more customers, in a new CHURN_HOME where the source is another one"
+    if shape == "snapshot":
+        mend = "Bring a file with more customers who have left, in a new CHURN_HOME"
+    else:
+        mend += "; until then call those first who have been inactive longest"
+    return NotEnoughDataError(
+        f"{seen} customers left among the rows to learn from; below 50 no probability can be learned.",
+        mend=f"{mend}.",
     )
 
 

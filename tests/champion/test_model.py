@@ -148,3 +148,17 @@ def test_serving_needs_none_of_the_training_libraries(package: Path) -> None:
     heavy = {"mlflow", "sklearn", "pandas", "lightgbm", "optuna", "duckdb", "pyarrow", "scipy", "dagster"}
     assert not heavy & set(answer["modules"])
     assert answer["margin"] == load_package(package).score([{"logins_30d": 3}]).margin[0]
+
+
+def test_an_unknown_value_that_training_never_saw_is_the_typical_one(trained: Trained, package: Path) -> None:
+    """Trees that saw no unknown value would read it as 0, the most unusual value there may be."""
+    model = load_package(package)
+    known = [f for f in model.features if model.profile[f.name]["missing"] == 0]
+    assert known, "the synthetic company has features that are always known"
+    row = some_rows(trained, 1)[0]
+    for feature in known:
+        typical = model.profile[feature.name]["median" if feature.kind == "number" else "top"]
+        unknown, usual = {**row, feature.name: None}, {**row, feature.name: typical}
+        np.testing.assert_array_equal(model.score([unknown]).margin, model.score([usual]).margin)
+        left_out = {name: value for name, value in row.items() if name != feature.name}
+        np.testing.assert_array_equal(model.score([left_out]).margin, model.score([usual]).margin)

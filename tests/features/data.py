@@ -40,10 +40,10 @@ def relational(*, without: Iterable[str] = (), **changes: Any) -> Contract:
             ["account_id"],
             "created_at",
             columns(
-                **dict.fromkeys(
-                    ("industry", "region", "country", "signup_channel", "initial_size"),
-                    {"type": "category", "temporality": "immutable"},
-                ),
+                **{
+                    name: {"type": "category", "temporality": "immutable"}
+                    for name in ("industry", "region", "country", "signup_channel", "initial_size")
+                },
                 plan={"type": "category", "temporality": "current_only"},
                 owner={"type": "text", "temporality": "current_only"},
             ),

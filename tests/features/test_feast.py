@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -228,6 +229,15 @@ def test_a_snapshot_is_served_without_a_time_to_live(tmp_path: Path) -> None:
     assert vector["MonthlyCharges"] == vector["mrr"] == 29.85
     assert vector["TotalCharges"] is None
     assert skew(home, "snapshot", problem="telco").differing == ()
+
+    # the same date again, without one of them: the old vector must not be served
+    smaller = pq.read_table(store.path(month["snapshot"].digest)).filter(pc.field("customer_id") != "b")
+    with store.temporary() as path:
+        pq.write_table(smaller, path)
+        digest = store.put_file(path)
+    sync_offline(home, {"snapshot": digest}, store=store)
+    assert materialize(home, "snapshot") == 2
+    assert OnlineReader(home, problem="telco").get(["b"])["b"] == Missing("not_found")
 
 
 def test_the_repository_says_what_the_library_says(shop: Shop) -> None:

@@ -221,3 +221,10 @@ def test_the_examples_of_the_reference_are_contracts() -> None:
     text = REFERENCE.read_text(encoding="utf-8")
     examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert [parse_contract(yaml.safe_load(example)).shape for example in examples] == ["relational", "snapshot"]
+
+
+def test_the_customers_id_cannot_pass_under_another_name() -> None:
+    value = yaml.safe_load(yaml.safe_dump(SNAPSHOT))
+    value["tables"]["snapshot"]["columns"]["client"] = {"type": "category", "source": " CUSTOMERID"}
+    with pytest.raises(ContractError, match=r"columns\.client: is the customer's id"):
+        parse_contract(value)

@@ -111,7 +111,7 @@ def test_few_churners_give_a_shrunk_logistic_regression(store: ContentStore, tmp
 
 def test_too_few_churners_are_refused_with_the_mend(store: ContentStore) -> None:
     rows = build(synthetic.world(store, customers=120, count=4, base=-4.5), store)
-    with pytest.raises(NotEnoughDataError, match="days since their last activity"):
+    with pytest.raises(NotEnoughDataError, match="inactive longest"):
         train(rows, store=store)
 
 
