@@ -27,7 +27,9 @@ class ChallengerConfig(dg.Config):
     owners=["team:ml"],
     description="Features and mature labels of all months, joined. Its rows are ordered by content: no pseudonym can "
     "influence a model.",
-    code_version=version_of("training/dataset.py", "training/leaks.py", "assets/training.py"),
+    code_version=version_of(
+        "training/dataset.py", "training/leak.py", "training/leak_rows.py", "training/leaks.py", "assets/training.py"
+    ),
     deps=[
         dg.AssetDep("customer_features", partition_mapping=EVERY),
         dg.AssetDep("churn_labels", partition_mapping=EVERY),
@@ -57,7 +59,7 @@ def training_set(context: dg.AssetExecutionContext, lineage: LineageResource, st
     made = build_training_set(features, labels, catalogue, contract, store=objects)
     leaks = find_leaks(contract, made.load(objects), _newest_versions(store), objects)
     if leaks:
-        yield check("no_leaks", False, {leak.column: f"{leak.evidence} {leak.mend}" for leak in leaks})
+        yield check("no_leaks", False, {leak.column: f"{leak.evidence} {leak.mend}".rstrip(".") for leak in leaks})
     refuse(leaks)
     rows, positives = int(made.spec["n_rows"]), int(made.spec["positives"])
     step.write(made.put(objects), rows=rows, positives=positives, spec=made.spec_digest)

@@ -6,6 +6,7 @@ tests/test_docs.py fails while a block differs from the code.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import typing
@@ -19,6 +20,7 @@ sys.path.insert(0, str(DOCS.parent))
 from churn_platform import errors  # noqa: E402 - the checkout's own, not an installed one
 from churn_platform.monitoring.markdown import table  # noqa: E402
 from churn_platform.settings import CHECKOUT, Settings  # noqa: E402
+from churn_platform.sources.contract import json_schema  # noqa: E402
 
 BLOCK: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -89,13 +91,19 @@ def regenerate(text: str) -> str:
     return BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found[2]]()}\n\n{found[3]}", text)
 
 
+def contract_schema() -> str:
+    """The JSON schema of the source contract, as it is published."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 def main() -> None:
-    """Rewrite the pages that have generated blocks."""
+    """Rewrite the pages that have generated blocks, and the schema."""
     for path in sorted(DOCS.rglob("*.md")):
         before = path.read_text(encoding="utf-8")
         after = regenerate(before)
         if after != before:
             path.write_text(after, encoding="utf-8")
+    (DOCS / "reference" / "contract.schema.json").write_text(contract_schema(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -148,7 +148,9 @@ def _subscribed(rows: Any, available: Available, left: Any = None) -> Any:
         if has("ended_at")
         else ibis.literal(True)
     )
-    subscriptions = subscriptions.mutate(active__=active)
+    # a departure ends every subscription begun before it, whether its own end was recorded or not
+    subscriptions = _with_episodes(subscriptions.mutate(active__=active), available, left)
+    subscriptions = subscriptions.mutate(active__=subscriptions.active__ & subscriptions.episode__)
     size = [ibis.desc("mrr")] if has("mrr") else []
     subscriptions = subscriptions.mutate(
         rank__=ibis.row_number().over(
@@ -156,7 +158,6 @@ def _subscribed(rows: Any, available: Available, left: Any = None) -> Any:
             order_by=[*size, ibis.asc("first_at"), ibis.asc("subscription__")],
         )
     )
-    subscriptions = _with_episodes(subscriptions, available, left)
     live = subscriptions.active__
     largest = live & (subscriptions.rank__ == 0)
     totals: dict[str, Any] = {

@@ -18,6 +18,7 @@ from churn_platform.sources.engine import engine
 from churn_platform.sources.faults import Fault, count_faults, examples
 from churn_platform.sources.infer import Decision, infer_contract
 from churn_platform.sources.label import check_categories, check_label
+from churn_platform.sources.rates import load_rates
 from churn_platform.sources.readers import RawTable, open_table, rejected_lines, scans_so_far
 from churn_platform.sources.staging import SALT, Plan, plan_table, stage
 
@@ -167,12 +168,13 @@ def check_source(
                 if way and way.table not in raws:
                     continue  # said already: the table that names its customers cannot be read
                 prepare_way(connection, contract, name, raws)
+                load_rates(connection, contract, name, source)
                 as_of = calendar.as_of if calendar and contract.shape == "relational" else None
                 plan = plan_table(contract, raw, as_of)
                 found, rows[name], repeated[name] = _check_table(connection, contract, plan)
                 findings += found
                 relations[name], plans[name] = keep(connection, contract, plan, "checked"), plan
-            except ContractError as error:
+            except SourceError as error:
                 findings.append(Finding(name, None, (), error.message, error.mend))
             finally:
                 connection.execute("DROP TABLE IF EXISTS checked")

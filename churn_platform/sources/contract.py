@@ -12,10 +12,11 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from churn_platform.errors import ContractError, SourceError, SourceMissingError
+from churn_platform.sources.migrate_contract import VERSION, migrate
 from churn_platform.sources.readers_url import parse_source
 from churn_platform.sources.tables import LABEL_COLUMN, PASSED_COLUMNS
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = VERSION
 EVENT_TABLES = (
     "subscriptions",
     "usage",
@@ -534,13 +535,7 @@ def parse_contract(value: Any, *, name: str = "The contract") -> Contract:
     """
     if not isinstance(value, dict):
         raise ContractError(f"{name} is not a mapping of fields.", mend="See docs/reference/contract.md for its form.")
-    version = value.get("contract_version", CONTRACT_VERSION)
-    if version != CONTRACT_VERSION:
-        raise ContractError(
-            f"{name} has contract_version {version!r}; this release reads {CONTRACT_VERSION}.",
-            mend="Use the release that wrote it, or rewrite it by docs/reference/contract.md.",
-            field="contract_version",
-        )
+    value = migrate(value, name=name)
     try:
         return Contract.model_validate(value)
     except ValidationError as error:

@@ -13,6 +13,7 @@ from churn_platform.sources.cross_rules import CrossRule, Relation, columns_need
 from churn_platform.sources.engine import engine, literal, quote
 from churn_platform.sources.faults import EXAMPLES, KEY_JOINT, Fault
 from churn_platform.sources.parsing import as_text, layered, parse
+from churn_platform.sources.rates import load_rates
 from churn_platform.sources.readers import RawTable, open_table
 from churn_platform.sources.staging import SALT, SEPARATOR, Plan, plan_table
 from churn_platform.sources.tables import TableVersion, observation_time
@@ -227,6 +228,7 @@ def _pseudonymous_flags(
     if found is None:
         return None
     identities.prepare(connection, vault)
+    load_rates(connection, contract, "accounts", source)
     identities.learn(connection, vault, plan_table(contract, raw, None))
     joined = f"FROM ({found}) JOIN {identities.IDENTITIES} ON entity = raw"
     return f"SELECT pseudonym AS row, pseudonym AS customer_id, flag {joined}"

@@ -13,6 +13,7 @@ from churn_platform.records.files import write_atomic
 from churn_platform.records.home import Home
 from churn_platform.sources.calendar import Calendar
 from churn_platform.sources.contract import Contract, load_contract
+from churn_platform.sources.rates import converts
 from churn_platform.sources.readers import part_files
 
 
@@ -80,6 +81,8 @@ class SourceLocation:
         files = part_files(spec, self.path, name=table)
         if spec.via is not None:  # whose its rows are is said there
             files += part_files(self.contract.tables[spec.via.table], self.path, name=spec.via.table)
+        if (rates := self.contract.rates) is not None and converts(self.contract, spec):
+            files += tuple(file for file in (root / rates.path,) if file.is_file())
         names = [f.relative_to(root).as_posix() if f.is_relative_to(root) else str(f) for f in files]
         facts = [(name, f.stat().st_size, f.stat().st_mtime_ns) for name, f in zip(names, files, strict=True)]
         text = json.dumps([self.contract_text, facts])

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from churn_platform.errors import DataFaultError
+from churn_platform.errors import DataFaultError, SourceMissingError
 from churn_platform.sources.engine import literal, quote
 from churn_platform.sources.parsing import as_text, layered, parse
 from churn_platform.sources.rules import Rule
@@ -90,7 +90,13 @@ def load_rates(connection: duckdb.DuckDBPyConnection, contract: Contract, table:
     if spec is None or not converts(contract, contract.tables[table]) or _exists(connection):
         return
     folder = source if source.is_dir() else source.parent
-    files = part_files(Table(path=spec.path), folder, name="rates") or (folder / spec.path,)
+    files = part_files(Table(path=spec.path), folder, name="rates")
+    if not files:
+        raise SourceMissingError(
+            f"rates.path: there is no rate table {spec.path} with content in {folder}.",
+            mend="Deliver it with the tables, or mend the path.",
+            field="rates.path",
+        )
     raw = read_files(connection, files, name="rates", expected=[spec.date, spec.currency, spec.rate])
     inputs, steps = [], []
     for position, role in enumerate(("date", "currency", "rate")):

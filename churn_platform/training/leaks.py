@@ -1,25 +1,23 @@
 """The leak gate: columns that tell the outcome because they were written after it, and rows that are in two folds.
 
 Three kinds of evidence: what a contract says (names and temporality), what the cleaned tables hold (times after their
-row's arrival), and what the training rows show (one feature that tells leavers from stayers by itself). Holdout rows
-are never looked at.
+row's arrival), and what the training rows show (:mod:`churn_platform.training.leak_rows`). Holdout rows are never
+looked at.
 """
 
 from __future__ import annotations
 
 import re
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from churn_platform.errors import TrainingError
-from churn_platform.evaluation.metrics import auc
-from churn_platform.evaluation.splits import SNAPSHOT, temporal_split
+from churn_platform.evaluation.splits import SNAPSHOT
 from churn_platform.sources.check import CheckReport, Finding
+from churn_platform.training.leak import Leak, refuse
+from churn_platform.training.leak_rows import Array, column_leaks, duplicate_leaks, hashed, training_leaks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,76 +27,28 @@ if TYPE_CHECKING:
     from churn_platform.sources.tables import TableVersion
     from churn_platform.training.dataset import TrainingRows
 
-Kind = Literal["label", "post_outcome", "future", "undeclared", "duplicates", "separates", "missingness"]
-Array = npt.NDArray[Any]
+__all__ = ["Leak", "contract_leaks", "find_leaks", "flat_leaks", "leak_findings", "refuse", "table_leaks"]
 
-SUSPICIOUS_AUC = 0.98
-"""Honest churn models reach .65 to .92; a single column above this was written after the fact."""
-MISSING_AUC = 0.95
-PURE_SHARE, PURE_ODDS, PURE_COVERAGE, PURE_ROWS = 0.99, 100.0, 0.1, 20
-"""A value that (almost) only the smaller class has: share of it, odds ratio, share of the class, rows."""
-FEW = 20
-"""With fewer rows of a class nothing is said."""
-SAMPLE, BINS, LEVELS = 200_000, 64, 50
-COPIES, LIKE_AN_ID = 0.05, 0.9
-LATE_SHARE = 0.01
-
+_STEM = re.compile(r"(churn|attrit|cancel|exit|terminat|leav(ing|er)|offboard)")
 _LABEL = re.compile(
     r"(is|has|did|customer|account|user)?(churn(ed|er)?|attrition|attrited|exited|cancell?ed|terminated|defected|hasleft)"
     r"(flag|label|status|value|yn|ind|indicator)?"
 )
-_AFTERWARDS = re.compile(
-    r".*(churn|attrit|cancel|exit|terminat|leaving|departure|offboard).*"
-    r"(reason|category|date|day|month|at|on|time|type|comment|feedback|survey|competitor)"
+_WRITTEN = frozenset(("reason", "category", "type", "comment", "feedback", "survey", "competitor", "note"))
+"""Words that, with one of leaving, name what is written down when somebody leaves."""
+_SCORES = frozenset(("score", "prob", "probability", "risk", "propensity", "rank", "decile", "prediction", "predicted"))
+_RATED = frozenset(("health", "risk", "retention"))
+_TIMES = frozenset(("at", "on", "date", "day", "time", "ts", "timestamp"))
+_ENDS = frozenset(("end", "ended", "ends", "closed", "closing", "stopped", "left"))
+_TOGETHER = re.compile(
+    r"(churn(ed)?|attrition|cancel(ed|led|lation)?|exit|termination)"
+    r"(?P<what>reason|category|date|day|month|time|type|comment|score|prob(ability)?|risk)s?"
+    r"|(?P<rated>health|risk|retention)(score|rating|index)|(?P<end>end|ended|closed)(at|date|time)"
 )
-_SCORE = re.compile(
-    r".*(churn|attrit|leave).*(score|prob|probability|risk|propensity|rank|decile|prediction)|predict(ed|ion).*"
-    r"|(health|risk|retention)(score|rating|index)|naivebayes.*"
-)
-_END = re.compile(r".*(end|ended|ends|closed|closing|stopped|left)(at|on|date|day|time|ts|timestamp)")
+"""Names without anything between their words."""
 _PLANNED = re.compile(r"contract|term(s|end)|trial|renew|plan|due|expir|next|valid|schedul|until|period|commit")
 """Words of times that lie in the future by their nature."""
-
-
-@dataclass(frozen=True)
-class Leak:
-    """One leak.
-
-    Args:
-        kind: which rule found it.
-        column: the column, as ``table.column`` where it is one of a contract, or the feature.
-        evidence: what was seen, as a sentence.
-        mend: what to do about it, as a sentence.
-    """
-
-    kind: Kind
-    column: str
-    evidence: str
-    mend: str
-
-    def to_json(self) -> dict[str, str]:
-        """For programs."""
-        return {"kind": self.kind, "column": self.column, "evidence": self.evidence, "mend": self.mend}
-
-    def __str__(self) -> str:
-        return f"{self.column} leaks the outcome ({self.kind.replace('_', ' ')}): {self.evidence} {self.mend}"
-
-
-def refuse(leaks: Sequence[Leak]) -> None:
-    """Stop a training that would learn from leaks.
-
-    Raises:
-        TrainingError: there is any; the message names the first and lists the others, ``field`` is its column.
-    """
-    if not leaks:
-        return
-    first, *others = leaks
-    more = f" Also: {'; '.join(f'{leak.column} ({leak.evidence})' for leak in others)}" if others else ""
-    raise TrainingError(
-        f"{first.column} leaks the outcome ({first.kind.replace('_', ' ')}): {first.evidence}{more}",
-        mend=first.mend,
-        field=first.column,
-    )
+LATE_SHARE = 0.01
 
 
 # What the contract says
@@ -125,22 +75,41 @@ def contract_leaks(contract: Contract) -> tuple[Leak, ...]:
 
 def _named(contract: Contract, place: str, name: str, source: str, column: Column) -> Leak | None:
     table = place.split(".", maxsplit=1)[0]
-    words = {re.sub(r"[^a-z0-9]", "", text.lower()) for text in (name, source)}
-    flat = contract.shape == "snapshot"
-    later = "if it was known before, say since when (known_at)" if not flat else "if it was known before, rename it"
-    out = f"Take it out of tables.{table}.columns; {later}."
+    later = "rename it" if contract.shape == SNAPSHOT else "say since when (known_at)"
+    out = f"Take it out of tables.{table}.columns; if it was known before, {later}."
     if contract.label.column is not None and source == contract.label.column:
         return Leak("label", place, "it is the label itself.", f"Take it out of tables.{table}.columns.")
-    if any(_LABEL.fullmatch(word) for word in words):
+    meanings = {_meaning(text) for text in (name, source)}
+    dated = table in ("accounts", "subscriptions", SNAPSHOT) and column.type in ("timestamp", "category", "text")
+    if "label" in meanings:
         return Leak("label", place, f"the name {source!r} is that of the label.", out)
-    if any(_SCORE.fullmatch(word) for word in words):
+    if "score" in meanings:
         return Leak("post_outcome", place, f"the name {source!r} is that of a score made from outcomes.", out)
-    if any(_AFTERWARDS.fullmatch(word) for word in words):
+    if "written" in meanings:
         return Leak("post_outcome", place, f"the name {source!r} is that of what is written when one leaves.", out)
-    ends = table in ("accounts", "subscriptions", SNAPSHOT) and column.type in ("timestamp", "category", "text")
-    if ends and any(_END.fullmatch(word) and not _PLANNED.search(word) for word in words):
+    if "end" in meanings and dated:
         return Leak("post_outcome", place, f"the name {source!r} is that of the day on which one left.", out)
     return None
+
+
+def _meaning(name: str) -> str | None:
+    """What a column's name says that it is: label, score, written, end; None: nothing of that."""
+    words = re.findall(r"[a-z0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name).lower())
+    joined, all_words = "".join(words), set(words)
+    leaving = any(_STEM.match(word) for word in words)
+    together = _TOGETHER.fullmatch(joined)
+    if _LABEL.fullmatch(joined):
+        return "label"
+    said = (together.group("what") or "") if together else ""
+    rated = (all_words & _RATED and all_words & {"score", "rating", "index"}) or (together and together["rated"])
+    if rated or (leaving and all_words & _SCORES) or said in ("score", "prob", "probability", "risk"):
+        return "score"
+    if words[:1] in (["predicted"], ["prediction"]) or joined.startswith("naivebayes"):
+        return "score"
+    if said or (leaving and len(words) > 1 and (words[-1] in {*_TIMES, "month"} or all_words & _WRITTEN)):
+        return "written"
+    ends = len(words) > 1 and words[-1] in _TIMES and words[-2] in _ENDS
+    return "end" if (ends or (together and together["end"])) and not _PLANNED.search(joined) else None
 
 
 # What the cleaned tables hold
@@ -192,221 +161,6 @@ def table_leaks(contract: Contract, versions: Mapping[str, TableVersion], store:
     return tuple(found)
 
 
-# What the training rows show
-
-
-def training_leaks(rows: TrainingRows, *, shape: str, horizon_days: int, gap_days: int) -> tuple[Leak, ...]:
-    """Leaks that the training rows show: one feature that separates the classes, and rows in two folds.
-
-    Args:
-        rows: all labelled rows; only those of training months are looked at.
-    """
-    months = sorted(set(rows.observation.tolist()))
-    kept = set(temporal_split(months, horizon_days, gap_days).train)
-    mask = np.isin(rows.observation, sorted(kept))
-    columns = {name: values[mask] for name, values in rows.columns.items()}
-    y, group, observation = rows.label[mask], rows.group[mask], rows.observation[mask]
-    return (
-        *duplicate_leaks(columns, y, group, observation, shape=shape),
-        *column_leaks(columns, y, group),
-    )
-
-
-def column_leaks(columns: Mapping[str, Array], y: Array, group: Array) -> tuple[Leak, ...]:
-    """Columns that tell the classes apart by themselves.
-
-    Args:
-        columns: name → n values: float64 with NaN, or text with None.
-        y: n labels, 0 or 1.
-        group: n numbers; rows of one group stay together when a column is judged on rows it was not fitted on.
-    """
-    if len(y) > SAMPLE:
-        keep = _half(group, salt=len(y), parts=-(-len(y) // SAMPLE)) == 0
-        columns, y, group = {n: v[keep] for n, v in columns.items()}, y[keep], group[keep]
-    positives = int((y == 1).sum())
-    if min(positives, len(y) - positives) < FEW:
-        return ()
-    found = []
-    for name, values in columns.items():
-        leak = _missingness(name, values, y) or _pure_value(name, values, y) or _separates(name, values, y, group)
-        if leak:
-            found.append(leak)
-    return tuple(found)
-
-
-_TAKE_OUT = "See when it is written; take its column out of the contract, or give the time at which it became known."
-
-
-def _missing(values: Array) -> npt.NDArray[np.bool_]:
-    if values.dtype.kind == "f":
-        return np.asarray(np.isnan(values))
-    return np.asarray([value is None for value in values], dtype=bool)
-
-
-def _pure(inside: npt.NDArray[np.bool_], y: Array) -> tuple[int, int, int] | None:
-    """(class, rows, of that class) where the rows ``inside`` belong (almost) all to the smaller class."""
-    smaller = 1 if int((y == 1).sum()) * 2 <= len(y) else 0
-    rare = y == smaller
-    a, b = int((inside & rare).sum()), int((inside & ~rare).sum())
-    c, d = int(rare.sum()) - a, int((~rare).sum()) - b
-    odds = ((a + 0.5) * (d + 0.5)) / ((b + 0.5) * (c + 0.5))
-    pure = a + b >= PURE_ROWS and a >= PURE_SHARE * (a + b) and a >= PURE_COVERAGE * (a + c) and odds >= PURE_ODDS
-    return (smaller, a + b, a) if pure else None
-
-
-def _who(smaller: int) -> str:
-    return "left" if smaller == 1 else "stayed"
-
-
-def _missingness(name: str, values: Array, y: Array) -> Leak | None:
-    absent = _missing(values)
-    if not absent.any() or absent.all():
-        return None
-    for inside, word in ((~absent, "there"), (absent, "missing")):
-        if pure := _pure(inside, y):
-            smaller, rows, hits = pure
-            return Leak(
-                "missingness",
-                name,
-                f"it is {word} in {rows:,} rows, and {hits:,} of them {_who(smaller)}.",
-                _TAKE_OUT,
-            )
-    alone = auc(y, absent.astype(np.float64))
-    if max(alone, 1 - alone) > MISSING_AUC:
-        return Leak(
-            "missingness",
-            name,
-            f"whether it has a value ranks leavers with an AUC of {max(alone, 1 - alone):.3f} by itself.",
-            _TAKE_OUT,
-        )
-    return None
-
-
-def _pure_value(name: str, values: Array, y: Array) -> Leak | None:
-    present = ~_missing(values)
-    levels, counts = np.unique(values[present].astype(str) if values.dtype.kind == "O" else values[present],
-                               return_counts=True)  # fmt: skip
-    if len(levels) > LEVELS or len(levels) < 2:
-        return None
-    text = values.astype(str) if values.dtype.kind == "O" else values
-    for level, count in zip(levels, counts, strict=True):
-        if count >= PURE_ROWS and (pure := _pure(present & (text == level), y)):
-            smaller, rows, hits = pure
-            return Leak(
-                "post_outcome",
-                name,
-                f"{rows:,} rows have the value {level!s}, and {hits:,} of them {_who(smaller)}.",
-                _TAKE_OUT,
-            )
-    return None
-
-
-def _separates(name: str, values: Array, y: Array, group: Array) -> Leak | None:
-    best = _cross_fitted(_codes(values), y, group)
-    if values.dtype.kind == "f":
-        absent = np.isnan(values)
-        for filled in (np.where(absent, -np.inf, values), np.where(absent, np.inf, values)):
-            alone = auc(y, np.unique(filled, return_inverse=True)[1])
-            best = max(best, alone, 1 - alone)
-    if best <= SUSPICIOUS_AUC:
-        return None
-    return Leak(
-        "separates",
-        name,
-        f"by itself it ranks the training rows with an AUC of {best:.3f}; honest features stay far below "
-        f"{SUSPICIOUS_AUC}.",
-        _TAKE_OUT,
-    )
-
-
-def _codes(values: Array) -> npt.NDArray[np.int64]:
-    """Values as small numbers: levels of text, quantile bins of numbers, missing apart."""
-    absent = _missing(values)
-    codes = np.zeros(len(values), dtype=np.int64)
-    if values.dtype.kind == "f":
-        if not absent.all():
-            edges = np.unique(np.quantile(values[~absent], np.linspace(0, 1, BINS + 1)[1:-1]))
-            codes[~absent] = 1 + np.searchsorted(edges, values[~absent], side="right")
-    else:
-        codes[~absent] = 1 + np.unique(values[~absent].astype(str), return_inverse=True)[1]
-    return codes
-
-
-def _half(group: Array, *, salt: int = 0, parts: int = 2) -> npt.NDArray[np.int64]:
-    mixed = (np.asarray(group, dtype=np.uint64) + np.uint64(salt)) * np.uint64(0x9E3779B97F4A7C15)
-    return np.asarray((mixed >> np.uint64(33)) % np.uint64(parts), dtype=np.int64)
-
-
-def _cross_fitted(codes: npt.NDArray[np.int64], y: Array, group: Array) -> float:
-    """AUC of the mean label of each code, taken from the other half of the groups: what is learned by heart scores
-    nothing."""
-    half, base, size = _half(group), float(np.mean(y)), int(codes.max()) + 1
-    scores = []
-    for side in (0, 1):
-        learn, judge = half != side, half == side
-        if len(np.unique(y[judge])) < 2:
-            return 0.5
-        hits = np.bincount(codes[learn], weights=y[learn] == 1, minlength=size)
-        rate = (hits + base) / (np.bincount(codes[learn], minlength=size) + 1.0)
-        scores.append(auc(y[judge], rate[codes[judge]]))
-    return float(np.mean(scores))
-
-
-def duplicate_leaks(
-    columns: Mapping[str, Array], y: Array, group: Array, observation: Array, *, shape: str
-) -> tuple[Leak, ...]:
-    """Rows that would stand in several folds.
-
-    Snapshot: equal rows in different groups; rows that are equal but for one column that looks like an id (copies
-    made by resampling, told apart by a running number). Relational: a customer twice at one observation date.
-    """
-    if shape != SNAPSHOT:
-        keys = np.stack([np.unique(observation, return_inverse=True)[1].astype(np.int64), group.astype(np.int64)])
-        repeated = len(group) - np.unique(keys, axis=1).shape[1]
-        if not repeated:
-            return ()
-        mend = "Materialize customer_features again; see that the population has one row per customer."
-        return (Leak("duplicates", "customer_id", f"{repeated:,} rows repeat a customer at its date.", mend),)
-    hashes = {name: _hashed(name, values) for name, values in columns.items()}
-    with np.errstate(over="ignore"):
-        whole = np.sum(np.stack(list(hashes.values())), axis=0, dtype=np.uint64)
-    content = np.unique(whole, return_inverse=True)[1]
-    pairs = len(np.unique(np.stack([content, np.unique(group, return_inverse=True)[1]]), axis=1).T)
-    if split := pairs - (int(content.max()) + 1):
-        mend = "Rows of equal content must share a fold: materialize training_set again."
-        return (Leak("duplicates", "all columns", f"{split:,} equal rows are in different groups.", mend),)
-    distinct = int(content.max()) + 1
-    found = []
-    for name in columns:
-        if len(np.unique(hashes[name])) < LIKE_AN_ID * distinct or len(columns) < 3:
-            continue
-        with np.errstate(over="ignore"):
-            rest = whole - hashes[name] + np.where(y == 1, np.uint64(1), np.uint64(2)) * np.uint64(0xD6E8FEB86659FD93)
-        copies = distinct - min(distinct, len(np.unique(rest)))
-        if copies > COPIES * distinct:
-            found.append(
-                Leak(
-                    "duplicates",
-                    name,
-                    f"without it {copies:,} of {distinct:,} rows ({copies / distinct:.1%}) repeat another one, label "
-                    "and all: copies would be learned from in one fold and judged in another.",
-                    "Take the column out of the contract if it numbers rows, and deliver each customer once: resample "
-                    "nothing before the split.",
-                )
-            )
-    return tuple(found)
-
-
-def _hashed(name: str, values: Array) -> npt.NDArray[np.uint64]:
-    """64-bit hashes of a column's values, of which sums tell rows apart: one for each column, so that none cancel."""
-    import pandas as pd
-
-    text = values.dtype.kind == "O"
-    made = pd.util.hash_array(np.where(_missing(values), "\x00", values) if text else values + 0.0)
-    with np.errstate(over="ignore"):
-        return np.asarray(made, dtype=np.uint64) * np.uint64(2 * zlib.crc32(name.encode()) + 1)
-
-
 # A flat file, before anything is stored
 
 
@@ -443,7 +197,7 @@ def flat_leaks(contract: Contract, source: Path) -> tuple[Leak, ...]:
         else:
             columns[name] = np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
     with np.errstate(over="ignore"):
-        whole = np.sum(np.stack([_hashed(n, v) for n, v in columns.items()]), axis=0, dtype=np.uint64)
+        whole = np.sum(np.stack([hashed(n, v) for n, v in columns.items()]), axis=0, dtype=np.uint64)
     group = np.unique(whole, return_inverse=True)[1].astype(np.int64)
     observation = np.full(len(y), SNAPSHOT, dtype=object)
     return _once(

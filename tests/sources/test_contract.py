@@ -113,8 +113,8 @@ def _drop(*path: str) -> Callable[[dict[str, Any]], None]:
         ),
         (_set("tables", "usage", "columns", "logins", "max", to=-1), "min 0 is above max -1"),
         (
-            _set("tables", "usage", "columns", "logins", "effective", to=["a", "b"]),
-            "effective is not read yet",
+            _set("tables", "usage", "columns", "logins", "effective", to=["a"]),
+            "tables.usage.columns.logins.effective",
         ),
         (
             _set("tables", "tickets", "columns", "csat", "temporality", to="immutable"),
@@ -213,14 +213,16 @@ def test_every_field_is_documented_and_no_other() -> None:
     models = (Contract, Label, Table, Column)
     fields = {name for model in models for name in model.model_fields}
     assert fields - documented == set()
-    rules = {"required", "order", "future", "unique", "fields", "undated"}
+    rules = {"required", "order", "future", "unique", "fields", "undated", "via", "rate"}
+    rules |= {"unknown_customer", "before_signup", "before_subscription", "after_subscription", "flag_agrees"}
     assert documented - fields - rules == set()
 
 
 def test_the_examples_of_the_reference_are_contracts() -> None:
     text = REFERENCE.read_text(encoding="utf-8")
     examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert [parse_contract(yaml.safe_load(example)).shape for example in examples] == ["relational", "snapshot"]
+    whole = [example for example in examples if "shape:" in example]
+    assert [parse_contract(yaml.safe_load(example)).shape for example in whole] == ["relational", "snapshot"]
 
 
 def test_the_customers_id_cannot_pass_under_another_name() -> None:

@@ -24,17 +24,8 @@ from churn_platform.sources.infer import infer_contract
 from churn_platform.sources.simulator import contract as simulator
 from churn_platform.sources.tables import TablePart, TableVersion
 from churn_platform.training.dataset import build_training_set
-from churn_platform.training.leaks import (
-    Leak,
-    column_leaks,
-    contract_leaks,
-    duplicate_leaks,
-    flat_leaks,
-    leak_findings,
-    refuse,
-    table_leaks,
-    training_leaks,
-)
+from churn_platform.training.leak_rows import column_leaks, duplicate_leaks, training_leaks
+from churn_platform.training.leaks import Leak, contract_leaks, flat_leaks, leak_findings, refuse, table_leaks
 from tests.sources import company
 from tests.training import synthetic
 
@@ -74,6 +65,11 @@ def flat(columns: dict[str, dict[str, Any]]) -> Contract:
         ("exit_survey_comment", "post_outcome"),
         ("ended_at", "post_outcome"),
         ("health_score", "post_outcome"),
+        ("ChurnReason", "post_outcome"),
+        ("churnreason", "post_outcome"),
+        ("exitdate", "post_outcome"),
+        ("subscription_ended_on", "post_outcome"),
+        ("attrition_risk_decile", "post_outcome"),
     ],
 )
 def test_names_of_outcomes_are_refused(column: str, kind: str) -> None:
@@ -235,6 +231,13 @@ def test_refusal_names_column_evidence_and_mend() -> None:
     assert raised.value.mend == "Take it out."
     assert "it ranks." in raised.value.message
     assert "x.y (its name.)" in raised.value.message
+
+
+def test_the_asset_stops_what_follows() -> None:
+    from assets.training import training_set
+
+    (spec,) = [spec for spec in training_set.check_specs if spec.name == "no_leaks"]
+    assert spec.blocking
 
 
 def written(path: Path, rows: list[dict[str, Any]]) -> Path:
