@@ -6,7 +6,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -71,15 +71,11 @@ def main() -> None:
     try:
         app()
     except ChurnError as error:
-        print_error(error)
-        _answer(error.message, error.mend)
-        sys.exit(1)
+        _fail(error)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         mend = "See that the path exists, that it may be written, and that the disk has space."
-        print_error(ChurnError(f"{place}{error.strerror or error}.", mend=mend))
-        _answer(f"{place}{error.strerror or error}.", mend)
-        sys.exit(1)
+        _fail(ChurnError(f"{place}{error.strerror or error}.", mend=mend))
     except KeyboardInterrupt:
         err.print("Stopped. What was made stays; run it again to go on.")
         sys.exit(130)
@@ -89,10 +85,12 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _answer(message: str, mend: str) -> None:
-    """A program that asked for JSON gets an object also where the command fails."""
+def _fail(error: ChurnError) -> NoReturn:
+    """Exit with code 1. A program that asked for JSON gets an object also where the command fails."""
+    print_error(error)
     if "--json" in sys.argv:
-        print_json({"status": "error", "message": message, "mend": mend})
+        print_json({"status": "error", "message": error.message, "mend": error.mend})
+    sys.exit(1)
 
 
 if __name__ == "__main__":
