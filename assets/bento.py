@@ -1,8 +1,6 @@
 """The champion as a bento, and every active customer scored, explained and ranked by it."""
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -58,7 +56,7 @@ def champion_bento(
 )
 def scores_current(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
     """Score, explain and rank the newest month with the champion."""
-    from churn_platform.champion.package import load_package
+    from churn_platform.champion.package import exported, load_package
     from churn_platform.monitoring.scores_page import markdown
     from churn_platform.serving.batch import score_month
 
@@ -66,9 +64,7 @@ def scores_current(context: dg.AssetExecutionContext, lineage: LineageResource, 
     ref = step.read("champion")
     month, features = step.read_newest("customer_features")
     _, labels = step.read_newest("churn_labels")
-    with tempfile.TemporaryDirectory(dir=store.home.tmp) as folder:
-        package = Path(folder) / "package"
-        objects.export_tree(ref["package"], package)
+    with exported(objects, ref["package"]) as package:
         model = load_package(package, digest=ref["model"])
         made = score_month(
             model,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -23,11 +21,9 @@ class BentoResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def build(self, home: Home, objects: ContentStore, champion: Mapping[str, Any]) -> tuple[BuiltBento, str]:
         """Build from the champion's reference; returns the bento and the digest of the model inside it."""
         from bentos.churn_service.build import build_bento
-        from churn_platform.champion.package import load_package
+        from churn_platform.champion.package import exported, load_package
 
-        with tempfile.TemporaryDirectory(dir=home.tmp) as folder:
-            package = Path(folder) / "package"
-            objects.export_tree(champion["package"], package)
+        with exported(objects, champion["package"]) as package:
             built = build_bento(package, {k: champion[k] for k in ("name", "version", "model", "tier")}, home=home)
         inside = load_package(built.path / "src" / "champion", digest=champion["model"])
         return built, inside.version_digest

@@ -73,13 +73,12 @@ class Step:
         self._inputs[into][f"{asset}@{partition}" if partition else asset] = ref["digest"]
         return ref
 
-    def read_newest(self, asset: str, *, into: str | None = None, name: str = "digest") -> tuple[str, dict[str, Any]]:
-        """The newest partition of an input and its reference. ``name``: which of its digests is read."""
+    def read_newest(self, asset: str, *, into: str | None = None) -> tuple[str, dict[str, Any]]:
+        """The newest partition of an input and its reference."""
         partitions = self._refs.partitions(asset)
         newest = partitions[-1] if partitions else None
         ref = self._refs.get(asset, newest)
-        selector = f"{asset}@^" if name == "digest" else f"{asset}@^#{name}"
-        self._inputs[into][selector] = f"{newest}:{ref[name]}"
+        self._inputs[into][f"{asset}@^"] = f"{newest}:{ref['digest']}"
         return str(newest), ref
 
     def read_all(self, asset: str, *, into: str | None = None) -> dict[str, dict[str, Any]]:

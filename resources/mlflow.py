@@ -5,10 +5,7 @@ dagster-mlflow's own resource leaves ad-hoc runs open and knows no registry, so 
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -29,7 +26,9 @@ class MlflowResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         self, context: dg.AssetExecutionContext, home: Home, objects: ContentStore, made: Challenger
     ) -> str:
         """Record a training with its package; returns the id of its MLflow run."""
-        with _exported(home, objects, made.package) as package:
+        from churn_platform.champion.package import exported
+
+        with exported(objects, made.package) as package:
             return self._registry(home).log_training(
                 made.digest,
                 params=made.params,
@@ -88,11 +87,3 @@ def _tags(context: dg.AssetExecutionContext) -> dict[str, str]:
         "dagster.asset_key": "/".join(context.asset_key.path),
         "dagster.run_url": f"/runs/{context.run.run_id}",
     }
-
-
-@contextmanager
-def _exported(home: Home, objects: ContentStore, package: str) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=home.tmp) as folder:
-        target = Path(folder) / "package"
-        objects.export_tree(package, target)
-        yield target

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,14 +82,25 @@ def package_digest(path: Path) -> str:
     return _verified(path)[0]
 
 
+@contextmanager
+def exported(store: ContentStore, package: str) -> Iterator[Path]:
+    """The folder of a package of the store, for the block: hard links where the file system has them.
+
+    Args:
+        package: tree digest.
+    """
+    with store.temporary() as folder:
+        store.export_tree(package, folder)
+        yield folder
+
+
 def verify_package(store: ContentStore, package: str) -> bool:
     """Whether the package under a tree digest of the store loads here: digests, form, and its self-test."""
-    with store.temporary() as folder:
-        try:
-            store.export_tree(package, folder)
+    try:
+        with exported(store, package) as folder:
             load_package(folder)
-        except (PackageError, RecordError):
-            return False
+    except (PackageError, RecordError):
+        return False
     return True
 
 
@@ -188,4 +200,4 @@ def _self_test(model: ChampionModel, reference: Mapping[str, Any]) -> None:
             )
 
 
-__all__ = ["Parts", "load_package", "package_digest", "verify_package", "write_package"]
+__all__ = ["Parts", "exported", "load_package", "package_digest", "verify_package", "write_package"]

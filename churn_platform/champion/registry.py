@@ -184,12 +184,8 @@ class ModelRegistry:
         _prepare_database(self._folder)
         from mlflow import MlflowClient
 
-        client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-        with warnings.catch_warnings():
-            # MLflow's own mappers, set up at the first call, warn of a loader that SQLAlchemy 2.1 retires.
-            warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
-            client.search_experiments(max_results=1)
-        return client
+        _store_class()  # before the client's first call imports it aloud
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     @cached_property
     def _experiment(self) -> str:
@@ -217,6 +213,14 @@ class ModelRegistry:
         return RegisteredModel(self.name, str(made.version), tags.get(DIGEST_TAG, ""), made.run_id, tags)
 
 
+def _store_class() -> Any:
+    """MLflow's SQL store. Its mappers, set up by this import, warn of a loader that SQLAlchemy 2.1 retires."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    return SqlAlchemyStore
+
+
 def _prepare_database(folder: Path) -> None:
     """Make MLflow's database where there is none: under another name, without a sync for each of its
     migrations.
@@ -227,16 +231,11 @@ def _prepare_database(folder: Path) -> None:
     database = folder / "mlflow.db"
     if database.exists():
         return
-    with warnings.catch_warnings():
-        # MLflow's mappers, set up by this import, warn of a loader that SQLAlchemy 2.1 retires.
-        warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
     folder.mkdir(parents=True, exist_ok=True)
     prepared = temporary_name(folder)
     try:
         with _unsynced(), _quiet("mlflow.store.db.utils", "alembic"):
-            store = SqlAlchemyStore(f"sqlite:///{prepared}", str(folder / "artifacts"))
+            store = _store_class()(f"sqlite:///{prepared}", str(folder / "artifacts"))
             store.engine.dispose()
         sync_file(prepared)
         # Where another process was first, and may have written already, its file stays.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from churn_platform.champion.package import load_package
+from churn_platform.champion.package import exported, load_package
 from churn_platform.evaluation.predictions import Predictions
 from churn_platform.training.dataset import TrainingSet
 from churn_platform.training.encode import Floats
@@ -27,9 +26,8 @@ def champion_margins(
         model: digest that the package must have.
     """
     loaded = rows.load(store)
-    with store.temporary() as folder:
-        store.export_tree(package, Path(folder))
-        champion = load_package(Path(folder), digest=model)
+    with exported(store, package) as folder:
+        champion = load_package(folder, digest=model)
     if any(feature.name not in loaded.columns for feature in champion.features):
         return None
     learned = set(champion.metadata.get("observations", ()))

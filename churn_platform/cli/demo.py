@@ -13,8 +13,6 @@ from churn_platform.cli.demo_source import SourceRequest
 if TYPE_CHECKING:
     from churn_platform.cli.pipeline import Pipeline
 
-BUDGETS = ("quick", "standard", "full")
-
 
 def demo(
     source: Annotated[
@@ -89,6 +87,7 @@ def _run(
     from churn_platform.cli import demo_report
     from churn_platform.cli.demo_predictions import demo_key, sample_predictions
     from churn_platform.cli.output import print_json
+    from churn_platform.cli.pipeline import check_budget
     from churn_platform.cli.servers import start_dagster, start_service
     from churn_platform.cli.supervise import Supervisor, claim_port, sweep, wait_for_stop
     from churn_platform.errors import ConfigurationError
@@ -101,10 +100,7 @@ def _run(
         raise ConfigurationError(
             "--service-port and --dagster-port are the same.", mend="Give each its own.", field="dagster-port"
         )
-    if search[0] not in (None, *BUDGETS):
-        raise ConfigurationError(
-            f"--budget {search[0]!r} is not known.", mend=f"Give {', '.join(BUDGETS)}.", field="budget"
-        )
+    check_budget(search[0])
     sweep(home.run)
     with Supervisor(home.logs, home.run) as supervisor:
         pipeline.source(request)

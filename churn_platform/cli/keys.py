@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from churn_platform.identity.roles import Role
 
 app = typer.Typer(no_args_is_help=True, help="API keys: make, list, revoke.", rich_markup_mode="markdown")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
@@ -32,11 +29,9 @@ def create(
     from churn_platform.identity.keys import ApiKeys
     from churn_platform.records.home import Home
 
-    secret, record = ApiKeys.open(Home.open()).create(
-        name, _role(role), expires_in=timedelta(days=days) if days else None
-    )
+    secret, record = ApiKeys.open(Home.open()).create(name, role, expires_in=timedelta(days=days) if days else None)
     if json:
-        print_json({"secret": secret, **_plain(record)})
+        print_json({"secret": secret, **record.to_json()})
         return
     typer.echo(secret)
     err.print(f"[dim]Key {record.key_id} for {record.name}, role {record.role}. It is shown only now.[/]")
@@ -56,11 +51,11 @@ def list_keys(json: Json = False) -> None:
 
     records = ApiKeys.open(Home.open()).list()
     if json:
-        print_json({"keys": [_plain(record) for record in records]})
+        print_json({"keys": [record.to_json() for record in records]})
         return
     table = Table("key", "name", "role", "created", "expires", "revoked", box=None)
     for record in records:
-        plain = _plain(record)
+        plain = record.to_json()
         table.add_row(
             *[str(plain[k] or "-") for k in ("key_id", "name", "role", "created_at", "expires_at", "revoked_at")]
         )
@@ -85,29 +80,3 @@ def revoke(
         print_json({"key_id": key_id, "revoked": True})
     else:
         typer.echo(f"Key {key_id} is revoked.")
-
-
-def _plain(record: object) -> dict[str, object]:
-    """A key's record with its times as ISO 8601 text."""
-    names = ("key_id", "name", "role", "created_at", "expires_at", "revoked_at")
-    values = {name: getattr(record, name) for name in names}
-    return {
-        k: v.isoformat() if hasattr(v, "isoformat") else (str(v) if v is not None else None) for k, v in values.items()
-    }
-
-
-def _role(name: str) -> Role:
-    """The role of that name.
-
-    Raises:
-        ConfigurationError: where there is none; lists those there are.
-    """
-    from churn_platform.errors import ConfigurationError
-    from churn_platform.identity.roles import Role
-
-    try:
-        return Role(name)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"There is no role {name!r}.", mend=f"Choose one of {', '.join(Role)}.", field="role"
-        ) from error

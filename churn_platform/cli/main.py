@@ -6,7 +6,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -73,10 +73,7 @@ def main() -> None:
     try:
         app()
     except ChurnError as error:
-        shown = full_disk(error) or error
-        print_error(shown)
-        _answer(shown.message, shown.mend)
-        sys.exit(1)
+        _fail(full_disk(error) or error)
     except KeyboardInterrupt:
         err.print("Stopped. What was made stays; run it again to go on.")
         sys.exit(130)
@@ -84,9 +81,7 @@ def main() -> None:
         told = explained(error) or _system(error)
         if told is None:
             raise
-        print_error(told)
-        _answer(told.message, told.mend)
-        sys.exit(1)
+        _fail(told)
 
 
 def _system(error: Exception) -> ChurnError | None:
@@ -102,10 +97,12 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _answer(message: str, mend: str) -> None:
-    """A program that asked for JSON gets an object also where the command fails."""
+def _fail(error: ChurnError) -> NoReturn:
+    """Exit with code 1. A program that asked for JSON gets an object also where the command fails."""
+    print_error(error)
     if "--json" in sys.argv:
-        print_json({"status": "error", "message": message, "mend": mend})
+        print_json({"status": "error", "message": error.message, "mend": error.mend})
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 from churn_platform.cli.output import Stage, Stages
+from churn_platform.errors import ConfigurationError
 from churn_platform.records.home import Home
 
 if TYPE_CHECKING:
@@ -14,6 +15,20 @@ if TYPE_CHECKING:
     from churn_platform.sources.calendar import Calendar
     from churn_platform.sources.location import SourceLocation
     from resources.runner import RunOutcome
+
+
+def check_budget(budget: str | None) -> None:
+    """See that a search of that budget exists; None is the home's own.
+
+    Raises:
+        ConfigurationError: there is none; lists those there are.
+    """
+    from churn_platform.training.search import BUDGETS
+
+    if budget not in (None, *BUDGETS):
+        raise ConfigurationError(
+            f"--budget {budget!r} is not known.", mend=f"Give {', '.join(BUDGETS)}.", field="budget"
+        )
 
 
 class Pipeline:
@@ -51,6 +66,7 @@ class Pipeline:
             budget, seed: of the search; None keeps what the home's challenger was made with.
             again: assets to make in any case, with all that depends on them.
         """
+        check_budget(budget)
         with self.stages.stage("definitions", "Load Dagster and the asset graph") as stage:
             from resources import runner
 

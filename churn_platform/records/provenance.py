@@ -7,7 +7,6 @@ digest it keeps the code version and the digest of each input, by *selector*:
 - ``usage@*``            all partitions (the digest of their digests)
 - ``usage@^``            the newest partition
 - ``champion``           an asset without partitions
-- ``usage@^#current``    another digest that the reference keeps, here of the newest partition
 - ``config:…``, ``contract:…``, ``source:…``   something outside the graph, given by the caller
 
 A partition is current when its code version and all its recorded inputs are what they would be now.
@@ -79,8 +78,6 @@ def resolve(refs: RefReader, selector: str, external: Mapping[str, str]) -> str 
     """The digest that a selector stands for now, or None where there is none."""
     if ":" in selector:
         return external.get(selector)
-    selector, _, name = selector.partition("#")
-    name = name or "digest"
     asset, _, key = selector.rpartition("@")
     if not asset:
         asset, key = selector, ""
@@ -92,9 +89,9 @@ def resolve(refs: RefReader, selector: str, external: Mapping[str, str]) -> str 
         if newest is None:
             return None
         found = refs.find(asset, newest)
-        return f"{newest}:{found.get(name)}" if found else None
+        return f"{newest}:{found['digest']}" if found else None
     found = refs.find(asset, key or None)
-    return str(found[name]) if found and name in found else None
+    return str(found["digest"]) if found else None
 
 
 def make_plan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,19 +30,13 @@ def home(demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
     root = tmp_path / "copy"
     shutil.copytree(demo.home, root, symlinks=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CHURN_HOME", str(root))
-        settings.reload()
-        # enter_home() sets further variables: they are put back with those of the context.
-        import os
-
-        before = dict(os.environ)
-        enter_home()
-        yield Home.open(root)
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
+    monkeypatch.setenv("CHURN_HOME", str(root))
     settings.reload()
+    before = dict(os.environ)
+    enter_home()
+    yield Home.open(root)
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def _plan(home: Home) -> Plan:
