@@ -10,8 +10,10 @@ import pytest
 
 from tests.conftest import churn
 
+# Who uses it less leaves more often, but not always: a column that told it for sure would be a leak.
 FLAT = "id,plan,logins,revenue,churned\n" + "\n".join(
-    f"c-{i:04d},{'free' if i % 3 else 'paid'},{(i * 7) % 40},{20 + i % 9},{'yes' if (i * 7) % 40 < 12 else 'no'}"
+    f"c-{i:04d},{'free' if i % 3 else 'paid'},{(i * 7) % 40},{20 + i % 9},"
+    f"{'yes' if (i * 7) % 40 + (i * 13) % 29 < 22 else 'no'}"
     for i in range(400)
 )
 
