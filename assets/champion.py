@@ -13,7 +13,7 @@ from resources.mlflow import MlflowResource
 from resources.store import StoreResource
 
 # What of a promotion is kept in the reference, and carried on while the champion stays.
-FACTS = ("name", "version", "model", "package", "tier", "evaluation", "mlflow_run", "promoted_at")
+FACTS = ("name", "version", "model", "package", "challenger", "tier", "evaluation", "mlflow_run", "promoted_at")
 
 
 @dg.asset(
@@ -46,6 +46,7 @@ def champion(
             "version": made.version,
             "model": challenger["model"],
             "package": challenger["package"],
+            "challenger": challenger["digest"],
             "tier": challenger["tier"],
             "evaluation": judged["digest"],
             "mlflow_run": made.run_id,

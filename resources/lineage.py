@@ -12,7 +12,7 @@ import dagster as dg
 
 from churn_platform import clock
 from churn_platform.errors import ConfigurationError
-from churn_platform.records.provenance import digest_of, resolve
+from churn_platform.records.provenance import digest_of, newest_digest, resolve
 from churn_platform.records.refs import Refs
 from churn_platform.sources.location import SourceLocation
 from resources import progress
@@ -78,7 +78,7 @@ class Step:
         partitions = self._refs.partitions(asset)
         newest = partitions[-1] if partitions else None
         ref = self._refs.get(asset, newest)
-        self._inputs[into][f"{asset}@^"] = f"{newest}:{ref['digest']}"
+        self._inputs[into][f"{asset}@^"] = newest_digest(newest, ref)
         return str(newest), ref
 
     def read_all(self, asset: str, *, into: str | None = None) -> dict[str, dict[str, Any]]:

@@ -102,10 +102,8 @@ def nodes(
     refs: Refs,
 ) -> list[Node]:
     """The asset graph as the plan needs it, in topological order."""
-    graph = defs.resolve_asset_graph()
     result = []
-    for key in graph.toposorted_asset_keys:
-        node = graph.get(key)
+    for key, node in _asset_nodes(defs):
         if not node.is_materializable:
             continue
         name = asset_name(key)
@@ -225,6 +223,54 @@ def run(
             hear("fail", asset, "", None)
         raise _cause(result)
     return outcome
+
+
+# Whether what lies below them needs to be made is known only after these groups are up to date. The tables themselves
+# stand before the rest of their group, the rules between them.
+TABLES = "tables"
+BARRIERS: tuple[frozenset[str] | None, ...] = (
+    frozenset({TABLES}),
+    frozenset({TABLES, "sources", "features"}),
+    None,
+)
+
+
+def waves(
+    found: dg.DagsterInstance,
+    defs: dg.Definitions,
+    planned: Callable[[], Plan],
+    *,
+    op_config: Mapping[str, Mapping[str, Any]] | None = None,
+    listener: progress.Listener | None = None,
+) -> RunOutcome:
+    """Make what is stale in as few runs as do nothing in vain: tables first, then features and labels, then the rest.
+
+    Args:
+        planned: makes the plan anew, from the references as they are then.
+
+    Raises: what :func:`run` raises.
+    """
+    outcome = RunOutcome()
+    groups = {asset_name(key): node.group_name if node.parent_keys else TABLES for key, node in _asset_nodes(defs)}
+    for barrier in BARRIERS:
+        work = planned()
+        first_fill = all(reason == "never made" for reason in work.reasons.values())
+        if barrier is not None and not first_fill:
+            work = work.only([asset for asset in work.assets if groups[asset] in barrier])
+        for part in work.runs():
+            made = run(found, defs, part, op_config=op_config, listener=listener)
+            outcome.run_id = made.run_id or outcome.run_id
+            outcome.materialized += [asset for asset in made.materialized if asset not in outcome.materialized]
+            for asset, seconds in made.seconds.items():
+                outcome.seconds[asset] = round(outcome.seconds.get(asset, 0.0) + seconds, 3)
+        if first_fill:
+            break
+    return outcome
+
+
+def _asset_nodes(defs: dg.Definitions) -> list[tuple[dg.AssetKey, Any]]:
+    graph = defs.resolve_asset_graph()
+    return [(key, graph.get(key)) for key in graph.toposorted_asset_keys]
 
 
 def _cause(result: dg.ExecuteInProcessResult) -> ChurnError:
