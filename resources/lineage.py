@@ -33,6 +33,11 @@ def contract_input(location: SourceLocation) -> dict[str, str]:
     return {f"contract:{location.contract.problem}": digest_of(location.contract_text)}
 
 
+def cause_of(context: dg.AssetExecutionContext) -> dict[str, str]:
+    """Why a sensor has asked for this run: its tags ``churn/reason``, ``churn/month``, ``churn/report`` …, or none."""
+    return {name: value for name, value in context.run.tags.items() if name.startswith("churn/")}
+
+
 class Step:
     """What one run of one asset reads and writes. Made by :meth:`LineageResource.step`.
 
@@ -107,6 +112,7 @@ class Step:
             "inputs": inputs,
             "run_id": self._context.run.run_id,
             "made_at": clock.wall().isoformat(),
+            **({"cause": cause} if (cause := cause_of(self._context)) else {}),
             **facts,
         }
         self._written[into] = record

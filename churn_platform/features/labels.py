@@ -14,7 +14,8 @@ Where leaving means inactivity, who has no activity (of orders: no purchase) in 
 some is ``retained``; activity in the gap changes nothing, and nobody can have left before t.
 
 Beside the label stands ``departed``: who has left for good (or was merged into another) by ``as_of``, as known then.
-It is no label and no feature, but says who does not belong on a list of today.
+It is no label and no feature, but says who does not belong on a list of today. ``so_far`` is the kind of the first
+departure in the window that is known by ``as_of``, mature or not: an early sign for monitoring, never learned from.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ class LabelMonth:
 
     Attributes:
         observation: its key.
-        digest: of the Parquet file: customer_id, observation_date, outcome, label, mrr, treated, departed.
+        digest: of the Parquet file: customer_id, observation_date, outcome, label, mrr, treated, departed,
+            so_far.
         rows: customers; those of the feature table.
         positives: customers with label 1.
         censored: customers without a label although the month is mature (involuntary, left_before); 0 before
@@ -206,7 +208,7 @@ def _window_outcomes(contract: Contract, observation: str, ready: bool, as_of: d
             UNION SELECT customer_id FROM merged WHERE merged_at <= {now}
         ), {_measures(contract, t)}, outcomes AS (
             SELECT people.customer_id, people.mrr, measures.customer_id IS NOT NULL AS treated,
-                gone.customer_id IS NOT NULL AS departed,
+                gone.customer_id IS NOT NULL AS departed, first.kind AS so_far,
                 CASE WHEN early.customer_id IS NOT NULL THEN 'left_before'
                      WHEN merged.merged_at <= {_moment(closes)}
                          AND (first.kind IS NULL OR merged.merged_at <= first.event_time) THEN {joined}
@@ -227,7 +229,7 @@ def _inactive_outcomes(contract: Contract, observation: str, ready: bool) -> str
             WHERE event_time > {_moment(opens)} AND event_time <= {_moment(closes)}
         ), {_measures(contract, t)}, outcomes AS (
             SELECT people.customer_id, people.mrr, measures.customer_id IS NOT NULL AS treated, {decided} AS outcome,
-                false AS departed
+                false AS departed, NULL::VARCHAR AS so_far
             FROM people LEFT JOIN back USING (customer_id) LEFT JOIN measures USING (customer_id)
         )"""
 
@@ -252,7 +254,7 @@ def _measures(contract: Contract, t: datetime) -> str:
 def _snapshot_outcomes(contract: Contract) -> str:
     return f"""
         outcomes AS (
-            SELECT people.customer_id, people.mrr, false AS treated, false AS departed,
+            SELECT people.customer_id, people.mrr, false AS treated, false AS departed, NULL::VARCHAR AS so_far,
                 CASE WHEN {_is_positive(contract)} THEN 'voluntary' ELSE 'retained' END AS outcome
             FROM people JOIN snapshot_rows USING (customer_id) WHERE {quote(LABEL_COLUMN)} IS NOT NULL
         )"""
@@ -280,7 +282,7 @@ def _check_positive(duck: Any, contract: Contract) -> None:
 def _final(observation: str) -> str:
     return f"""SELECT customer_id, {literal(observation)} AS observation_date, outcome,
             CAST(CASE outcome WHEN 'voluntary' THEN 1 WHEN 'retained' THEN 0 END AS TINYINT) AS label,
-            mrr, treated, departed
+            mrr, treated, departed, so_far
         FROM outcomes ORDER BY customer_id"""
 
 

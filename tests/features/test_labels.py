@@ -100,7 +100,16 @@ def test_every_outcome(store: ContentStore) -> None:
     assert rows["c"]["mrr"] == 2.0
     assert rows["a"]["observation_date"] == KEY
     schema = pq.read_schema(store.path(month.digest))
-    assert schema.names == ["customer_id", "observation_date", "outcome", "label", "mrr", "treated", "departed"]
+    assert schema.names == [
+        "customer_id",
+        "observation_date",
+        "outcome",
+        "label",
+        "mrr",
+        "treated",
+        "departed",
+        "so_far",
+    ]
     assert schema.field("label").type == pa.int8()
 
 
@@ -195,4 +204,5 @@ def test_who_has_left_since_is_marked_though_the_month_is_not_mature(store: Cont
         as_of=now,
     )
     assert {who for who, row in rows.items() if row["departed"]} == {"a", "b"}
+    assert {who: row["so_far"] for who, row in rows.items() if row["so_far"]} == {"a": "voluntary", "c": "voluntary"}
     assert {row["label"] for row in rows.values()} == {None}
