@@ -33,7 +33,7 @@ FEED_SHARE = 0.3
 FEED_ROWS = 50.0
 """Feeds that usually bring fewer rows than this say nothing by bringing none."""
 RATIO = (0.8, 1.25)
-"""Departures over expected departures that still count as calibrated."""
+"""Departures over expected departures that still count as calibrated. Beyond it, chance must be ruled out as well."""
 AUC_LOSS = 0.03
 """How much lower than when it was judged the AUC may be."""
 Z = 2.33
@@ -179,7 +179,9 @@ def diagnose(signals: Signals) -> Diagnosis:
         return Diagnosis(signals.month, "concept_change", reason, (), signals)
     if outcome is not None:
         low, high = outcome.interval
-        if low > RATIO[1] or (outcome.mature and high < RATIO[0]):
+        more = outcome.ratio > RATIO[1] and low > 1.0
+        fewer = outcome.ratio < RATIO[0] and high < 1.0
+        if more or (fewer and outcome.mature):
             reason = (
                 f"{outcome.observed} customers of {outcome.month} have left, and {outcome.expected:.0f} were expected "
                 f"({outcome.ratio:.2f} times): the probabilities are off."

@@ -16,7 +16,7 @@ from churn_platform.champion.package import load_package
 from churn_platform.evaluation.profit import expected_loss
 from churn_platform.features.catalogue import VALUE_COLUMN
 from churn_platform.records.ids import uuid7
-from churn_platform.serving.schemas import FeatureInfo, ModelInfo, Prediction
+from churn_platform.serving.schemas import Degraded, FeatureInfo, ModelInfo, Prediction
 
 REASONS: Final = 5
 CHAMPION: Final = "champion"
@@ -63,12 +63,24 @@ class Scorer:
         scorer.model.score([{}]).reasons(0, REASONS)
         return scorer
 
-    def answer(self, values: Mapping[str, Any], *, customer_id: str | None, as_of: datetime | None) -> Prediction:
+    def answer(
+        self,
+        values: Mapping[str, Any],
+        *,
+        customer_id: str | None,
+        as_of: datetime | None,
+        degraded: Degraded | None = None,
+    ) -> Prediction:
         """Score and explain one customer; see :meth:`answers`."""
-        return self.answers([values], [customer_id], as_of=as_of)[0]
+        return self.answers([values], [customer_id], as_of=as_of, degraded=degraded)[0]
 
     def answers(
-        self, rows: Sequence[Mapping[str, Any]], customer_ids: Sequence[str | None], *, as_of: datetime | None
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        customer_ids: Sequence[str | None],
+        *,
+        as_of: datetime | None,
+        degraded: Degraded | None = None,
     ) -> list[Prediction]:
         """Score and explain customers, with one call of the model.
 
@@ -76,18 +88,25 @@ class Scorer:
             rows: n mappings of feature → value; a feature that is left out, or ``None``, is unknown.
             customer_ids: n ids of the company, given back as they are.
             as_of: the time of the features (aware); None where they have none.
+            degraded: why the features cannot be trusted now, or None.
 
         Raises:
             FeatureError: a value is not of its feature's kind.
         """
         scored = self.model.score(rows)
         return [
-            self._answer(scored, i, row, customer_id, as_of)
+            self._answer(scored, i, row, customer_id, as_of, degraded)
             for i, (row, customer_id) in enumerate(zip(rows, customer_ids, strict=True))
         ]
 
     def _answer(
-        self, scored: Scored, i: int, row: Mapping[str, Any], customer_id: str | None, as_of: datetime | None
+        self,
+        scored: Scored,
+        i: int,
+        row: Mapping[str, Any],
+        customer_id: str | None,
+        as_of: datetime | None,
+        degraded: Degraded | None,
     ) -> Prediction:
         probability = float(scored.probability[i])
         contributions = scored.contributions[i].tolist()
@@ -106,6 +125,7 @@ class Scorer:
             model_version=self.version,
             variant=self.variant,
             as_of=as_of,
+            degraded=degraded,
         )
 
 
