@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def test_months_at_once_and_one_by_one_lead_to_the_same(given_diagnoses: list[di
 def test_learning_rests_between_trainings(given_diagnoses: list[dict[str, Any]], last: str | None) -> None:
     asked = [answer.month for answer in respond(given_diagnoses, (), last) if answer.action == "retrain"]
     times = [*([last] if last else []), *asked]
-    assert all(months_between(a, b) >= COOLDOWN_MONTHS for a, b in zip(times, times[1:], strict=False))
+    assert all(months_between(a, b) >= COOLDOWN_MONTHS for a, b in pairwise(times))
 
 
 @given(diagnoses)

@@ -117,7 +117,7 @@ def test_what_cannot_be_done_is_said(company: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceMissingError, match="no simulated company"):
         advance(tmp_path / "nothing")
     before = state(company)
-    with pytest.raises(ConfigurationError, match="preset|advanced"):
+    with pytest.raises(ConfigurationError, match=r"preset|advanced"):
         advance(company, preset="price_shok")
     with pytest.raises(ConfigurationError, match="months"):
         advance(company, 0)
