@@ -14,6 +14,7 @@ from churn_platform.features.catalogue import VALUE_COLUMN
 from churn_platform.features.definitions import definitions_for
 from churn_platform.features.definitions.base import Definition, Rows
 from churn_platform.features.known import known_rows
+from churn_platform.features.merged import OWN, fold, merges
 from churn_platform.features.population import population, population_columns
 from churn_platform.features.purchase import with_purchases
 
@@ -44,9 +45,12 @@ def feature_expression(available: Available) -> Any:
 
     definitions = definitions_for(available)
     known = {}
+    pairs = merges(available)
     for name in tables_needed(available):
         raw = ibis.table(available.schema(name), name=name)
         rows = known_rows(raw, reach=available.reach(name), revised=name in available.revised)
+        if pairs is not None and name not in OWN:
+            rows = fold(rows, pairs, mark=name == "subscriptions")
         known[name] = PREPARED[name](rows, available) if name in PREPARED else rows
     people = population(known, available)
     own = sorted(population_columns(available))

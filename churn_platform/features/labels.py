@@ -7,15 +7,18 @@ For the window (t+g, t+g+h] of horizon h after gap g, as known at ``as_of``:
 - ``involuntary``: the first departure in the window is an involuntary one, a competing event: label null
   (censored);
 - ``left_before``: the departure took effect by t but was recorded later, or fell into the gap: label null;
-- ``merged``: the account was merged into another before the window's end and before any departure: label null;
+- ``merged``: the account was merged into another before the window's end and before any departure: label null. From
+  then on what it holds and does is the survivor's: that one has left when nothing of either is left;
 - ``immature``: t + g + h + delay lies after ``as_of``, so that nobody's label is certain yet: label null.
 
 Where leaving means inactivity, who has no activity (of orders: no purchase) in the window is ``voluntary``, who has
-some is ``retained``; activity in the gap changes nothing, and nobody can have left before t.
+some is ``retained``; activity in the gap changes nothing, and nobody can have left before t. Who was merged and had
+none before is ``merged``.
 
-Beside the label stands ``departed``: who has left for good (or was merged into another) by ``as_of``, as known then.
-It is no label and no feature, but says who does not belong on a list of today. ``so_far`` is the kind of the first
-departure in the window that is known by ``as_of``, mature or not: an early sign for monitoring, never learned from.
+Beside the label stands ``departed``: who has left (or was merged into another) by ``as_of`` and has not come back, as
+known then. It is no label and no feature, but says who does not belong on a list of today. ``so_far`` is the kind of
+the first departure in the window that is known by ``as_of``, mature or not: an early sign for monitoring, never learned
+from.
 """
 
 from __future__ import annotations
@@ -42,8 +45,6 @@ if TYPE_CHECKING:
     from churn_platform.sources.contract import Contract
     from churn_platform.sources.tables import TableVersion
 
-GONE = frozenset({"voluntary", "involuntary", "left_before", "merged"})
-"""Outcomes that mean: this customer has left."""
 OUTCOMES = ("retained", "voluntary", "involuntary", "left_before", "merged", "immature")
 MERGED = "merged_into"
 
@@ -66,8 +67,8 @@ def label_tables(contract: Contract) -> tuple[str, ...]:
         needed = {SNAPSHOT_TABLE if source == "column" else contract.label.activity, "interventions"}
     else:
         needed = {"churn_events", "subscriptions", "interventions"}
-        if "accounts" in contract.tables and MERGED in contract.tables["accounts"].passed:
-            needed.add("accounts")
+    if source != "column" and "accounts" in contract.tables and MERGED in contract.tables["accounts"].passed:
+        needed.add("accounts")
     return tuple(name for name in contract.tables if name in needed)
 
 
@@ -132,12 +133,14 @@ def label_months(
             _bind(duck, "snapshot_rows", _paths(versions_asof, SNAPSHOT_TABLE, store))
             _check_positive(duck, contract)
         elif contract.label.source == "inactivity":
+            episodes.bind_merges(duck, contract, versions_asof, as_of, store)
             _bind_activity(duck, contract, versions_asof, as_of, store)
             _bind_treatments(duck, contract, versions_asof, as_of, store)
         else:
             episodes.bind(duck, contract, versions_asof, as_of, store)
             if contract.label.source == "churn_events":
                 _bind_events(duck, contract, versions_asof, as_of, store)
+            episodes.bind_starts(duck)
             _bind_treatments(duck, contract, versions_asof, as_of, store)
         months = {}
         for observation in observations:
@@ -164,8 +167,8 @@ def departed(labels: Path) -> list[str]:
     """The pseudonyms of those in a label table who are known to have left."""
     import pyarrow.parquet as pq
 
-    known = pq.read_table(labels, columns=["customer_id", "outcome", "departed"]).to_pylist()
-    return [row["customer_id"] for row in known if row["departed"] or row["outcome"] in GONE]
+    known = pq.read_table(labels, columns=["customer_id", "departed"]).to_pylist()
+    return [row["customer_id"] for row in known if row["departed"]]
 
 
 def _month(observation: str, rows: Any, ready: bool, store: ContentStore) -> LabelMonth:
@@ -222,15 +225,22 @@ def _window_outcomes(contract: Contract, observation: str, ready: bool, as_of: d
 def _inactive_outcomes(contract: Contract, observation: str, ready: bool) -> str:
     t = instant(observation)
     opens, closes = _window(contract, t)
-    decided = "CASE WHEN back.customer_id IS NULL THEN 'voluntary' ELSE 'retained' END" if ready else "'immature'"
+    decided = (
+        f"""CASE WHEN back.first_at <= {_moment(closes)} THEN 'retained'
+                     WHEN merged.merged_at <= {_moment(closes)} THEN 'merged' ELSE 'voluntary' END"""
+        if ready
+        else "'immature'"
+    )
     return f"""
         back AS (
-            SELECT DISTINCT customer_id FROM activity
-            WHERE event_time > {_moment(opens)} AND event_time <= {_moment(closes)}
+            SELECT customer_id, min(event_time) AS first_at FROM activity WHERE event_time > {_moment(opens)}
+            GROUP BY customer_id
         ), {_measures(contract, t)}, outcomes AS (
             SELECT people.customer_id, people.mrr, measures.customer_id IS NOT NULL AS treated, {decided} AS outcome,
-                false AS departed, NULL::VARCHAR AS so_far
-            FROM people LEFT JOIN back USING (customer_id) LEFT JOIN measures USING (customer_id)
+                merged.customer_id IS NOT NULL OR ({ready} AND back.customer_id IS NULL) AS departed,
+                NULL::VARCHAR AS so_far
+            FROM people LEFT JOIN back USING (customer_id) LEFT JOIN merged USING (customer_id)
+                LEFT JOIN measures USING (customer_id)
         )"""
 
 
@@ -246,7 +256,9 @@ def _measures(contract: Contract, t: datetime) -> str:
     active = t - timedelta(days=contract.label.horizon_days)
     closes = _window(contract, t)[1]
     return f"""measures AS (
-            SELECT DISTINCT customer_id FROM treatments
+            SELECT DISTINCT unnest([treatments.customer_id, folds.survivor]) AS customer_id
+            FROM treatments LEFT JOIN folds ON folds.customer_id = treatments.customer_id
+                AND folds.folded_at <= {_moment(t)}
             WHERE delivered > {_moment(active)} AND delivered <= {_moment(closes)}
         )"""
 
@@ -254,7 +266,8 @@ def _measures(contract: Contract, t: datetime) -> str:
 def _snapshot_outcomes(contract: Contract) -> str:
     return f"""
         outcomes AS (
-            SELECT people.customer_id, people.mrr, false AS treated, false AS departed, NULL::VARCHAR AS so_far,
+            SELECT people.customer_id, people.mrr, false AS treated, {_is_positive(contract)} AS departed,
+                NULL::VARCHAR AS so_far,
                 CASE WHEN {_is_positive(contract)} THEN 'voluntary' ELSE 'retained' END AS outcome
             FROM people JOIN snapshot_rows USING (customer_id) WHERE {quote(LABEL_COLUMN)} IS NOT NULL
         )"""
@@ -327,7 +340,10 @@ def _bind_activity(
         SELECT customer_id, event_time FROM (
             SELECT * FROM activity_rows WHERE ingested_at <= {_moment(as_of)}
             QUALIFY row_number() OVER (PARTITION BY row_id ORDER BY ingested_at DESC) = 1
-        ) WHERE {counts}""")
+        ) WHERE {counts};
+        -- what a merged account has done since is its survivor's
+        INSERT INTO activity SELECT folds.survivor, event_time FROM activity JOIN folds USING (customer_id)
+        WHERE event_time > folds.folded_at""")
 
 
 def _bind_treatments(

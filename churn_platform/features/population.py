@@ -3,10 +3,9 @@
 A customer is active at t with a subscription that has started and is not known to have ended, unless a churn
 event known at t came after the start of it. Who returns with a new subscription is active again, in a new episode:
 ``since`` is the start of the first subscription after the last departure known at t. Who was merged into another
-account is no customer any more. Without a
-table of subscriptions, every account that was created counts until its churn event; without accounts either,
-everybody seen in the activity table. Where leaving means inactivity, a customer is who was active in the days
-before t that the contract says.
+account is no customer any more; what it still subscribes to, the other does. Without a table of subscriptions, every
+account that was created counts until its churn event; without accounts either, everybody seen in the activity table.
+Where leaving means inactivity, a customer is who was active in the days before t that the contract says.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Any
 
 from churn_platform.features.available import Available
 from churn_platform.features.definitions.base import exact_sum
+from churn_platform.features.merged import ACCOUNT, FOLDED_AT, MERGED
 from churn_platform.features.purchase import PURCHASE
 from churn_platform.features.purchase import TABLE as ORDERS
 
@@ -32,16 +32,17 @@ def population(known: Mapping[str, Any], available: Available) -> Any:
     subscriptions then; ``renews_at`` is the next renewal; plan, billing period and discount are the largest
     subscription's.
     """
+    left = _left(known)
     if available.activity is not None:
         people = _seen(known, available)
     elif available.has("subscriptions"):
-        people = _subscribed(known["subscriptions"], available, _left(known))
+        people = _subscribed(known["subscriptions"], available, left)
+        left = None  # it has ended the subscriptions that it ends
     else:
         people = _accounts(known["accounts"])
-    if available.has("accounts", "merged_into"):
-        gone = known["accounts"].filter(lambda row: row.merged_into.notnull()).select("customer_id").distinct()
+    if available.has("accounts", MERGED):
+        gone = known["accounts"].filter(lambda row: row[MERGED].notnull()).select("customer_id").distinct()
         people = people.anti_join(gone, "customer_id")
-    left = _left(known)
     if left is None:
         return people.drop("current_first")
     joined = people.left_join(left, "customer_id").drop("customer_id_right")
@@ -110,7 +111,8 @@ def _subscribed(rows: Any, available: Available, left: Any = None) -> Any:
     def has(column: str) -> bool:
         return available.has("subscriptions", column)
 
-    identity = "subscription_id" if has("subscription_id") else "customer_id"
+    folded = ACCOUNT in rows.columns
+    identity = "subscription_id" if has("subscription_id") else ACCOUNT if folded else "customer_id"
     rows = rows.mutate(subscription__=rows[identity])
 
     # One version holds at a time: of two with the same start the one known last. Ties go on by what the
@@ -141,6 +143,8 @@ def _subscribed(rows: Any, available: Available, left: Any = None) -> Any:
                 steps[f"{column}_{days}d_ago"] = rows[column].argmax(rows.event_time, where=then)
     if has("ended_at"):
         steps["ended_at"] = rows.ended_at.min()
+    if folded:
+        steps |= {name: rows[name].max(where=now) for name in (ACCOUNT, FOLDED_AT)}
     subscriptions = rows.group_by(["customer_id", "subscription__"]).agg(**steps)
 
     active = (
@@ -184,6 +188,14 @@ def _with_episodes(subscriptions: Any, available: Available, left: Any) -> Any:
     """The subscriptions with ``episode__``: whether each belongs to its customer's last episode."""
     import ibis
 
+    if left is not None and ACCOUNT in subscriptions.columns:
+        # what a merged account holds ends with its own departure, and with one of the survivor after the merge
+        own = left.select(**{ACCOUNT: left.customer_id, "own_left__": left.left_at})
+        joined = subscriptions.left_join(own, ACCOUNT).drop(f"{ACCOUNT}_right")
+        joined = joined.left_join(left, "customer_id").drop("customer_id_right")
+        begun = joined.own_left__.isnull() | (joined.first_at > joined.own_left__)
+        kept = joined[FOLDED_AT].isnull() | joined.left_at.isnull() | (joined.left_at <= joined[FOLDED_AT])
+        return joined.mutate(episode__=begun & kept).drop("own_left__", "left_at")
     if left is not None:
         joined = subscriptions.left_join(left, "customer_id").drop("customer_id_right")
         return joined.mutate(episode__=joined.left_at.isnull() | (joined.first_at > joined.left_at)).drop("left_at")

@@ -48,7 +48,8 @@ def _no_vector(missing: Missing) -> NotFoundError | NotReadyError:
             field="customer_id",
         )
     return NotFoundError(
-        "This customer is known, but has no features online: not active at the newest observation date.",
+        "This customer is known, but has no features online: no customer at the newest observation date, or known to "
+        "have left since.",
         mend="Send the customer's features instead of the id.",
         field="customer_id",
     )

@@ -19,6 +19,7 @@ INSIDE = ("usage", "orders")
 AFTER_SIGNUP = ("usage", "orders", "invoices", "tickets", "surveys", "churn_events")
 """Tables whose rows cannot lie before their customer's signup. Marketing may, and so may a contract."""
 SUBSCRIPTION = "subscription_id"
+MERGED = "merged_into"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ def cross_rules(
     for name in AFTER_SIGNUP:
         if name in relations:
             rules.append(_after_signup(contract, relations, name))
+    if MERGED in relations["accounts"].columns:
+        rules.append(_survives(relations["accounts"]))
     if flags and "churn_events" in relations:
         rules.append(_agree(contract, relations["churn_events"], flags, as_of))
     return rules
@@ -149,6 +152,23 @@ def _inside(contract: Contract, relations: Mapping[str, Relation], name: str) ->
     return rules
 
 
+def _survives(accounts: Relation) -> CrossRule:
+    """A merged account whose survivor is not there takes its history out of sight, and so does a circle of them."""
+    merges = f"SELECT row, customer_id, {MERGED} AS survivor FROM {accounts.sql} WHERE {MERGED} IS NOT NULL"
+    alive = (
+        f"WITH RECURSIVE merges AS ({merges}), alive AS (SELECT customer_id FROM {accounts.sql} WHERE {MERGED} IS NULL "
+        "UNION SELECT merges.customer_id FROM merges JOIN alive ON merges.survivor = alive.customer_id) "
+    )
+    return CrossRule(
+        table="accounts",
+        column=MERGED,
+        name="no_survivor",
+        sentence="must lead to an account that is there and was not merged itself, at most in a chain",
+        fails=f"{alive} SELECT row, customer_id FROM merges WHERE customer_id NOT IN (SELECT customer_id FROM alive)",
+        total=f"SELECT count(*) FROM ({merges})",
+    )
+
+
 def _agree(contract: Contract, events: Relation, flags: str, as_of: datetime | None) -> CrossRule:
     until = f" WHERE event <= TIMESTAMP '{as_of:%Y-%m-%d %H:%M:%S}'" if as_of else ""
     gone = f"customer_id IN (SELECT customer_id FROM {events.sql}{until})"
@@ -164,7 +184,11 @@ def _agree(contract: Contract, events: Relation, flags: str, as_of: datetime | N
 
 def columns_needed(contract: Contract, table: str) -> tuple[str, ...]:
     """The passed columns of a table that the rules look at."""
-    wanted = {"subscriptions": (SUBSCRIPTION, "ended_at"), **dict.fromkeys(INSIDE, (SUBSCRIPTION,))}
+    wanted = {
+        "accounts": (MERGED,),
+        "subscriptions": (SUBSCRIPTION, "ended_at"),
+        **dict.fromkeys(INSIDE, (SUBSCRIPTION,)),
+    }
     return tuple(name for name in wanted.get(table, ()) if name in contract.tables[table].passed)
 
 

@@ -281,3 +281,34 @@ def test_yaml_reads_on_as_true_and_that_is_understood() -> None:
     via = parse_contract(value).tables["usage"].via
     assert via is not None
     assert via.on == "subscription_id"
+
+
+def test_merged_accounts_lead_to_one_that_is_there(door: Door, tmp_path: Path) -> None:
+    def change(value: dict[str, Any]) -> None:
+        value["tables"]["accounts"]["columns"]["merged_into"] = {"type": "text", "known_at": "merged_at"}
+        value["tables"]["accounts"]["cross_tolerance"] = 0.9
+
+    frames = company.frames()
+    ids = sorted(frames["accounts"]["account_id"])
+    into = {ids[0]: ids[1], ids[1]: ids[2], ids[3]: ids[4], ids[4]: ids[3], ids[5]: "ACME-gone", ids[6]: ids[6]}
+    accounts = frames["accounts"]
+    frames["accounts"] = accounts.assign(
+        merged_into=accounts["account_id"].map(into),
+        merged_at=accounts["ingested_at"].where(accounts["account_id"].isin(into)) + timedelta(days=1),
+    )
+    source = company.write(frames, tmp_path / "s")
+    contract = company.contract(change)
+    report = check_source(source, contract)
+    (found,) = [f for f in report.findings if f.fault and f.fault.rule == "no_survivor"]
+    assert found.fault is not None
+    assert (found.fault.rows, found.fault.total) == (4, 6)
+    assert set(found.examples) == {ids[3], ids[4], ids[5], ids[6]}
+    admission = door.admit(contract, source, MONTHS)
+    (kept,) = [
+        one
+        for one in check_cleaned(
+            contract, admission.current, source=source, store=door.store, vault=door.vault, home=door.home
+        )
+        if one.fault.rule == "no_survivor"
+    ]
+    assert (kept.fault.rows, kept.fault.total) == (4, 6)
