@@ -18,6 +18,7 @@ from churn_platform import clock
 from churn_platform.errors import BusyError, SourceError
 from churn_platform.monitoring.alerts import raise_alert
 from churn_platform.records.home import Home
+from churn_platform.records.leftovers import sweep_home
 from churn_platform.records.lock import exclusive, is_held
 from churn_platform.records.provenance import Plan, digest_of
 from churn_platform.records.refs import Refs
@@ -128,6 +129,7 @@ def carry(found: dg.DagsterInstance, home: Home, tags: Mapping[str, str]) -> run
         RunFailedError: a step failed.
     """
     with exclusive(home.run / LOCK, "carry new data on", wait=60.0):
+        sweep_home(home)
         flow = _look(found, home)
         if isinstance(flow, Nothing):
             return runner.RunOutcome()

@@ -14,7 +14,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from churn_platform._environment import TELEMETRY_OFF
 from churn_platform.errors import ArtifactCorruptError, MissingDependencyError, PackageError
 from churn_platform.records.files import remove
 from churn_platform.records.home import Home
+from churn_platform.records.owner import scratch
 from churn_platform.serving.loading import BENTO_MANIFEST
 from churn_platform.settings import CHECKOUT
 
@@ -90,8 +90,8 @@ def build_bento(package_dir: Path, metadata: Mapping[str, Any], *, home: Home, r
         MissingDependencyError: BentoML cannot be started.
         ArtifactCorruptError: a bento of this version is there, but its files were changed since.
     """
-    with tempfile.TemporaryDirectory(dir=home.tmp, prefix="bento-") as folder:
-        staging = Path(folder)
+    staging = scratch("bento", home.tmp)
+    try:
         files = _stage(staging, package_dir, root)
         facts = _facts(files, metadata)
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -103,6 +103,8 @@ def build_bento(package_dir: Path, metadata: Mapping[str, Any], *, home: Home, r
         remove(path)  # left by a build that was interrupted
         _write_build_files(staging, facts, digest, metadata)
         _run_build(staging, version, home)
+    finally:
+        remove(staging)
     return BuiltBento(f"{NAME}:{version}", path, digest, reused=False)
 
 

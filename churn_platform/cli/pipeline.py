@@ -47,10 +47,12 @@ class Pipeline:
         """Bring the source into the home and find its observation dates and its present."""
         from churn_platform.cli.demo_source import prepare
         from churn_platform.cli.environment import enter_home
+        from churn_platform.records.leftovers import sweep_home
         from churn_platform.sources.calendar import observe_dates
         from churn_platform.sources.location import load_location
         from churn_platform.sources.present import fix_present
 
+        sweep_home(self.home)
         with self.stages.stage("source", "Find or simulate the raw tables") as stage:
             location = prepare(self.home, self.problem, request, stage)
             known = location.calendar

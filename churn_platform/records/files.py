@@ -1,25 +1,26 @@
 """Whole files or nothing: everything is written under a temporary name in the same folder, then renamed.
 
 A reader sees the old content or the new, never a half; a writer that is killed leaves a file whose name
-starts with ``.tmp-``, which no reader looks at.
+starts with ``.tmp-``, which no reader looks at and the next start removes (records/leftovers.py).
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PREFIX = ".tmp-"
+from churn_platform.records.owner import named
+
+KIND = ".tmp"
 
 
 def temporary_name(folder: Path) -> Path:
     """A path in ``folder`` that nobody else uses; nothing is created."""
-    return folder / f"{PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+    return folder / named(KIND)
 
 
 def sync_file(path: Path) -> None:

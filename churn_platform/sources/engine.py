@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
+from churn_platform.records.leftovers import SCRATCH, sweep, sweep_system
+from churn_platform.records.owner import scratch
 from churn_platform.settings import settings
 
 if TYPE_CHECKING:
     import duckdb
 
-PREFIX = "door-"
+KIND = "door"
 
 
 def quote(name: str) -> str:
@@ -43,8 +42,10 @@ def engine(tmp: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     import duckdb
 
     if tmp is not None:
-        _sweep(tmp)
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{psutil.Process().pid}-", dir=tmp))
+        sweep(tmp, SCRATCH)
+    else:
+        sweep_system()
+    folder = scratch(KIND, tmp)
     try:
         with duckdb.connect(":memory:") as connection:
             connection.execute(f"SET threads = {settings().threads}")
@@ -57,10 +58,3 @@ def engine(tmp: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
             yield connection
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep(tmp: Path) -> None:
-    for folder in tmp.glob(f"{PREFIX}*"):
-        pid = folder.name.removeprefix(PREFIX).split("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)

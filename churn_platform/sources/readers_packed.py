@@ -8,13 +8,13 @@ import gzip
 import io
 import re
 import shutil
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from churn_platform.errors import ContractError, SourceMissingError
+from churn_platform.records.owner import scratch
 
 if TYPE_CHECKING:
     import duckdb
@@ -63,9 +63,10 @@ def open_bytes(file: Path) -> IO[bytes]:
 def work_folder(connection: duckdb.DuckDBPyConnection) -> Path:
     """A new folder where the connection spills; it goes when the connection closes."""
     found = connection.execute("SELECT current_setting('temp_directory')").fetchone()
-    root = Path(str(found[0])) if found and found[0] else Path(tempfile.gettempdir())
-    root.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix="unpacked-", dir=root))
+    root = Path(str(found[0])) if found and found[0] else None
+    if root is not None:
+        root.mkdir(parents=True, exist_ok=True)
+    return scratch("unpacked", root)
 
 
 def unpack_members(file: Path, packing: Packing, folder: Path) -> list[Path]:

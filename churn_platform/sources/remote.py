@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from churn_platform.errors import ContractError
 from churn_platform.records.files import remove
+from churn_platform.records.owner import scratch
 from churn_platform.sources.contract import Contract
-from churn_platform.sources.engine import PREFIX
 from churn_platform.sources.readers_extract import Loaded, load_tables, tables_of, writing
 from churn_platform.sources.readers_manifest import Extract
 from churn_platform.sources.readers_url import SourceUrl, is_remote, parse_source
@@ -125,7 +122,7 @@ def opened(source: str, contract: Contract | None = None) -> Iterator[tuple[Path
 @contextmanager
 def work_folder(tmp: Path | None = None) -> Iterator[Path]:
     """A folder that is removed at the end, or, after a kill, when the door next opens."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{psutil.Process().pid}-source-", dir=tmp))
+    folder = scratch("source", tmp)
     try:
         yield folder
     finally:

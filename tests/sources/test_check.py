@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
+from typer.testing import CliRunner
 
+from churn_platform.cli.main import app
 from churn_platform.sources.check import check_source
+from churn_platform.sources.contract import dump_contract
 from tests.sources import company
 
 
@@ -78,3 +83,33 @@ def test_lines_that_cannot_be_cut_count(tmp_path: Path) -> None:
     report = check_source(source, company.contract())
     assert [f.fault.label for f in report.findings if f.fault] == ["line: fields"]
     assert not report.passed
+
+
+def test_times_to_come_are_a_flaw_with_its_keys(tmp_path: Path) -> None:
+    """No table may know what has not happened yet: neither an arrival, nor the time at which a value became known."""
+    frames = company.frames()
+    tickets = frames["tickets"]
+    arrived, closed = tickets.index[:3], tickets.index[tickets["closed_recorded_at"].notna()][-2:]
+    tickets.loc[arrived, "ingested_at"] = pd.Timestamp("2199-01-01 10:00")
+    tickets.loc[closed, "closed_recorded_at"] = pd.Timestamp("2198-01-01")
+    keys = set(tickets.loc[arrived, "ticket_id"])
+    source, stated = company.write(frames, tmp_path / "s"), tmp_path / "contract.yaml"
+    stated.write_text(dump_contract(company.contract()))
+    runner = CliRunner()
+    done = runner.invoke(app, ["contract", "check", str(source), "--contract", str(stated), "--json"])
+    assert done.exit_code == 1
+    found = {(f["table"], f["column"], f["rule"]): f for f in json.loads(done.stdout)["findings"]}
+    assert set(found) == {("tickets", "ingested_at", "future"), ("tickets", "closed_recorded_at", "future")}
+    arrival = found["tickets", "ingested_at", "future"]
+    assert (arrival["rows"], arrival["effect"], arrival["stops"]) == (3, "row", True)
+    assert set(arrival["examples"]) == keys
+    assert found["tickets", "closed_recorded_at", "future"]["effect"] == "value"
+    # three times of the next century move no calendar, and are tolerated where the contract says so
+    known = check_source(source, company.contract())
+    assert known.calendar is not None
+    assert known.calendar.as_of < datetime(2024, 8, 1)  # noqa: DTZ001
+    stated.write_text(dump_contract(company.contract(lambda v: v["tables"]["tickets"].update(tolerance=0.5))))
+    done = runner.invoke(app, ["contract", "check", str(source), "--contract", str(stated)])
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    assert "[passes] Table tickets: column ingested_at must not lie after" in said

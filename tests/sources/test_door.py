@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from churn_platform.errors import ContractError, DataFaultError, SourceMissingError
+from churn_platform.records.owner import scratch
 from churn_platform.sources.calendar import observe_dates
 from churn_platform.sources.tables import TableVersion
 from tests.sources import company
@@ -348,11 +350,13 @@ def test_a_date_cannot_be_a_number(door: Door, source: Path) -> None:
 
 
 def test_leftovers_of_a_killed_load_are_removed(door: Door, source: Path) -> None:
-    left = door.home.tmp / "door-4194999-abc"
+    mine = scratch("door", door.home.tmp)
+    left = mine.with_name(mine.name.replace(f"-{os.getpid()}-", "-4194999-", 1))
     left.mkdir()
     (left / "spilled").write_text("ACME-00001")
     door.admit(company.contract(), source, MONTHS, tables=["accounts"])
     assert not left.exists()
+    assert mine.exists()
 
 
 def test_progress_names_the_tables(door: Door, source: Path) -> None:

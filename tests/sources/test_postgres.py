@@ -14,6 +14,7 @@ from churn_platform.errors import ContractError, SourceError, SourceMissingError
 from churn_platform.sources.check import check_source
 from churn_platform.sources.contract import Contract, dump_contract, load_contract, parse_contract, plain
 from churn_platform.sources.infer import infer_contract
+from churn_platform.sources.location import SourceLocation
 from churn_platform.sources.readers_extract import Loaded
 from churn_platform.sources.readers_manifest import Extract
 from churn_platform.sources.readers_postgres import CHUNK
@@ -450,3 +451,39 @@ def test_demo_prepares_and_refreshes_a_database(tmp_path: Path, url: SourceUrl) 
     assert {name for name in first if first[name] != second[name]} == {"usage"}
     with pytest.raises(ConfigurationError, match="another source"):
         prepare(home, "churn", SourceRequest(source=f"{url.text}?schema=other"), stage)
+
+
+def test_rates_in_a_table_of_the_database(door: Door, tmp_path: Path, url: SourceUrl) -> None:
+    value: dict[str, Any] = plain(database.contract())
+    value["rates"] = {"path": "public.fx", "date": "day", "rate": "usd"}
+    value["tables"]["subscriptions"]["currency"] = "EUR"
+    contract = parse_contract(value)
+    database.run(
+        url.text,
+        "CREATE TABLE fx (day date, currency char(3), usd numeric(10, 4), PRIMARY KEY (day, currency)); "
+        "INSERT INTO fx VALUES ('2024-01-01', 'EUR', 1.1), ('2024-03-01', 'EUR', 1.3), ('2024-01-01', 'JPY', 0.01)",
+    )
+    files = company.write(company.frames(), tmp_path / "files")
+    (files / "fx.csv").write_text("day,currency,usd\n2024-01-01,EUR,1.1\n2024-03-01,EUR,1.3\n2024-01-01,JPY,0.01\n")
+    plainly: dict[str, Any] = plain(company.contract())
+    plainly["rates"] = {"path": "fx.csv", "date": "day", "rate": "usd"}
+    plainly["tables"]["subscriptions"]["currency"] = "EUR"
+    expected = door.admit(parse_contract(plainly), files, MONTHS)
+    assert expected.digests["subscriptions"] != door.admit(company.contract(), files, MONTHS).digests["subscriptions"]
+
+    root = tmp_path / "extract"
+    assert _bring(url, root, contract)["rates"] == Loaded("rates", "full", 3, rows=3)
+    assert door.admit(contract, root, MONTHS).digests == expected.digests
+    location = SourceLocation(root, contract, dump_contract(contract), tmp_path)
+    before = location.fingerprints()
+    database.run(url.text, "INSERT INTO fx VALUES ('2024-04-01', 'EUR', 1.4)")
+    assert _bring(url, root, contract)["rates"].rows == 4
+    after = location.fingerprints()
+    assert [name for name in before if before[name] != after[name]] == ["subscriptions"]
+    changed = door.admit(contract, root, MONTHS).digests["subscriptions"]
+    known = expected.digests["subscriptions"]
+    assert changed["2024-04-01"] == known["2024-04-01"], "a later rate changes nothing before it"
+    assert changed["2024-06-01"] != known["2024-06-01"]
+    database.run(url.text, "DROP TABLE fx")
+    with pytest.raises(SourceMissingError, match=r"public\.fx"):
+        _bring(url, tmp_path / "again", contract)

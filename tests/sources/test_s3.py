@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from churn_platform.errors import ContractError, SourceError, SourceMissingError
 from churn_platform.sources.contract import Contract, dump_contract, parse_contract, plain
 from churn_platform.sources.infer import infer_contract
+from churn_platform.sources.location import SourceLocation
 from churn_platform.sources.readers_extract import Loaded
 from churn_platform.sources.readers_s3 import file_system, list_objects
 from churn_platform.sources.readers_url import SourceUrl, parse_source
@@ -193,3 +194,31 @@ def test_keys_that_are_refused(tmp_path: Path, bucket: Path, monkeypatch: pytest
     error = _fails(company.contract(), URL, tmp_path / "extract")
     assert "may not be read with the keys that are set" in str(error)
     assert "AWS_ACCESS_KEY_ID" in error.mend
+
+
+def test_rates_in_a_bucket(door: Door, tmp_path: Path, server: str, bucket: Path) -> None:
+    text = "date,currency,rate\n2024-01-01,EUR,1.1\n2024-03-01,EUR,1.3\n"
+    for name in ("2024-01", "2024-03"):
+        lines = [line for line in text.splitlines() if not line[:1].isdigit() or line.startswith(name)]
+        (bucket / "rates").mkdir(exist_ok=True)
+        (bucket / "rates" / f"{name}.csv").write_text("\n".join(lines) + "\n")
+        put(server, f"rates/{name}.csv", (bucket / "rates" / f"{name}.csv").read_bytes())
+    value: dict[str, Any] = plain(company.contract())
+    value["rates"] = {"path": "rates"}
+    value["tables"]["subscriptions"]["currency"] = "EUR"
+    contract = parse_contract(value)
+    expected = door.admit(contract, bucket, MONTHS)
+    assert expected.digests["subscriptions"] != door.admit(company.contract(), bucket, MONTHS).digests["subscriptions"]
+    root = tmp_path / "extract"
+    assert bring(contract, URL, root)["rates"].fetched == 2
+    assert door.admit(contract, root, MONTHS).digests == expected.digests
+
+    location = SourceLocation(root, contract, dump_contract(contract), tmp_path)
+    before = location.fingerprints()
+    put(server, "rates/2024-04.csv", b"date,currency,rate\n2024-04-01,EUR,1.4\n")
+    assert bring(contract, URL, root)["rates"] == Loaded("rates", "changed", 1)
+    after = location.fingerprints()
+    assert [name for name in before if before[name] != after[name]] == ["subscriptions"]
+    changed = door.admit(contract, root, MONTHS)
+    assert changed.digests["subscriptions"]["2024-04-01"] == expected.digests["subscriptions"]["2024-04-01"]
+    assert changed.digests["subscriptions"]["2024-06-01"] != expected.digests["subscriptions"]["2024-06-01"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
-import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from churn_platform.errors import SourceMissingError
+from churn_platform.records.leftovers import sweep
+from churn_platform.records.owner import scratch
 from churn_platform.sources.simulator.oracle import FUTURES
 from churn_platform.sources.simulator.simulate import Progress, Simulation, simulate
 from churn_platform.sources.simulator.spec import SimulationSpec
@@ -58,7 +59,8 @@ def advance(
         )
     spec = SimulationSpec.from_json(json.loads(facts.read_text(encoding="utf-8"))["spec"])
     later = spec.advanced_by(months, preset)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    sweep(folder.parent, {f".{folder.name}"})
+    work = scratch(f".{folder.name}", folder.parent)
     try:
         made = simulate(later, work / "made", progress=progress, futures=futures)
         new, changed = _deliver(work / "made", folder)

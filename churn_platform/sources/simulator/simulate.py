@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churn_platform.errors import ConfigurationError
+from churn_platform.records.leftovers import sweep
+from churn_platform.records.owner import scratch
 from churn_platform.settings import settings
 from churn_platform.sources.simulator import billing, engagement, profiles, support
 from churn_platform.sources.simulator.contract import TABLES, contract
@@ -89,7 +90,8 @@ def simulate(
     tell("history", 0.0)
     history = company.run(lambda share: tell("history", share))
     out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    sweep(out.parent, {f".{out.name}"})
+    folder = scratch(f".{out.name}", out.parent)
     try:
         rows = _write_all(company, history, folder, tell, futures)
         result = Simulation(
