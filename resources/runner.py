@@ -13,6 +13,8 @@ from typing import Any
 import dagster as dg
 
 from churn_platform.errors import ChurnError, ConfigurationError
+from churn_platform.outlets.published import NAME as PUBLISHED
+from churn_platform.outlets.published import default_folder
 from churn_platform.records.home import Home
 from churn_platform.records.provenance import Node, Plan, digest_of, make_plan
 from churn_platform.records.refs import Refs
@@ -168,6 +170,8 @@ def _lost(home: Home) -> Callable[[str, Mapping[str, object]], str | None]:
             return "the champion's files are gone"
         if asset == "online_features" and not (home.feast / "online.db").is_file():
             return "the online store is gone"
+        if asset == "scores_outlet" and not (default_folder(home) / PUBLISHED).is_file():
+            return "the published list is gone"
         if asset == "champion_bento" and not bento_exists(home, str(ref.get("tag"))):
             return "the bento is gone"
         return None

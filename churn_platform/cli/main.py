@@ -19,6 +19,7 @@ from churn_platform.cli import (
     environment,
     keys,
     materialize,
+    outlets,
     quarantine,
     serve,
     simulate,
@@ -45,6 +46,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(contract.app, name="contract")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(outlets.app, name="outlets")
 
 
 def _version(value: bool) -> None:
