@@ -25,8 +25,8 @@ class ChallengerConfig(dg.Config):
     group_name="training",
     kinds={"parquet"},
     owners=["team:ml"],
-    description="Features and mature labels of all months without a data fault, joined. Its rows are ordered by content: no pseudonym can "
-    "influence a model.",
+    description="Features and mature labels of all months without a data fault, joined. Its rows are ordered by "
+    "content: no pseudonym can influence a model.",
     code_version=version_of(
         "training/dataset.py", "training/leak.py", "training/leak_rows.py", "training/leaks.py", "assets/training.py"
     ),
