@@ -21,7 +21,7 @@ from churn_platform.records.refs import Refs
 from churn_platform.records.store import ContentStore
 from churn_platform.sources.location import SourceLocation
 from churn_platform.sources.mutable import SnapshotLog, mutable_digests, usable_since
-from resources import progress
+from resources import orphans, progress
 from resources.bento import bento_exists
 from resources.lineage import asset_name, contract_input
 
@@ -220,7 +220,9 @@ def run(
         if listener is not None:
             listener(event, asset, text, share)
 
-    all_tags = {".dagster/repository": f"__repository__@{LOCATION}", **range_tags(work), **(tags or {})}
+    all_tags = {".dagster/repository": f"__repository__@{LOCATION}", **orphans.mine(), **range_tags(work)} | dict(
+        tags or {}
+    )
     ops = {name: {"config": dict(values)} for name, values in (op_config or {}).items() if name in work.assets}
     with progress.listen(hear), warnings.catch_warnings():
         # Dagster calls its own beta parameters; what it warns of is nothing that the reader could mend.
