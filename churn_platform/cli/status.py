@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+STARTING_SECONDS = 60.0
+
 
 @dataclass(frozen=True)
 class Program:
@@ -63,6 +65,8 @@ def _program(by: str, child: dict[str, Any]) -> Program:
     else:
         state = "up" if answers(url, timeout=5.0) else "silent"
     seconds = round(time.time() - child["up_since"], 1) if child["up_since"] else None
+    if state == "silent" and child["restarts"] and seconds is not None and seconds < STARTING_SECONDS:
+        state = "starting"
     return Program(child["name"], by, state, pid, url, seconds, child["restarts"], child["said"], child["log"])
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,13 +217,22 @@ class Supervisor:
         self._tell()
 
     def stop(self, grace: float = 10.0) -> None:
-        """Stop all, the newest first: SIGTERM, then SIGKILL for whoever is left after ``grace`` seconds."""
-        for child in reversed(self.children):
+        """Stop all: SIGTERM, then SIGKILL for whoever is left after ``grace`` seconds.
+
+        The newest is stopped first (it is the one that asks for work: the daemon), then the others at once.
+        """
+
+        def end(child: Child) -> None:
             stop_tree(child.process.pid, grace)
             child.process.wait()
             child.pid_file.unlink(missing_ok=True)
             if child.scratch is not None:
                 remove(child.scratch)
+
+        for at_once in (self.children[-1:], self.children[:-1]):
+            if at_once:
+                with ThreadPoolExecutor(len(at_once)) as pool:
+                    list(pool.map(end, at_once))
         if self.children:
             # Whoever has left the family (a daemon of a daemon) is known by the mark.
             mine = {process.pid for process in psutil.Process().children(recursive=True)}
