@@ -36,6 +36,7 @@ class Finding:
         message: what to tell people.
         mend: what they can do.
         rule: what was looked at, where there is no fault.
+        reviewed: why it may pass and who says so, where people have let it.
     """
 
     table: str
@@ -44,11 +45,14 @@ class Finding:
     message: str
     mend: str = ""
     rule: str = "readable"
+    reviewed: str | None = None
 
     @property
     def stops(self) -> bool:
         """Whether the door would refuse the table."""
-        return self.fault is None or self.fault.stops
+        if self.fault is None:
+            return self.reviewed is None
+        return self.fault.stops
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
@@ -64,6 +68,7 @@ class Finding:
             "tolerance": fault.tolerance if fault else None,
             "examples": list(self.examples),
             "stops": self.stops,
+            "reviewed": self.reviewed,
             "message": self.message,
             "mend": self.mend,
         }
@@ -117,7 +122,8 @@ class CheckReport:
             lines.append(f"observation dates: {len(dates)}{span}; known until {self.calendar.as_of:%Y-%m-%d}")
         for finding in self.findings:
             mark = "STOPS" if finding.stops else "passes"
-            lines += ["", f"[{mark}] {finding.message}", *([f"  {finding.mend}"] if finding.mend else [])]
+            below = f"Reviewed: {finding.reviewed}" if finding.reviewed else finding.mend
+            lines += ["", f"[{mark}] {finding.message}", *([f"  {below}"] if below else [])]
         stopping = sum(finding.stops for finding in self.findings)
         verdict = "Every table passes." if self.passed else f"{stopping} of {len(self.findings)} findings stop a table."
         return "\n".join([*lines, "", verdict])

@@ -136,6 +136,10 @@ def train(
 
     floors: dict[str, Floats] = {"logistic_regression": floor}
     notes = list(split.notes)
+    notes += [
+        f"{leak['column']} passed the leak gate after a review ({leak['review']}): {leak['evidence']}".rstrip(".")
+        for leak in training_set.reviewed
+    ]
     if not split.holdout:
         notes.append(
             "out of fold, not nested: search and calibration have seen the rows of every fold, which flatters slightly"

@@ -4,7 +4,7 @@ influence."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +80,19 @@ class TrainingSet:
             "keys": self.keys_digest,
             "inputs": dict(self.inputs),
         }
+
+    @property
+    def reviewed(self) -> tuple[Mapping[str, Any], ...]:
+        """What the leak gate found and people let pass: ``column``, ``evidence`` and ``review`` each."""
+        return tuple(self.spec.get("reviewed_leaks", ()))
+
+    def with_reviewed(self, leaks: Sequence[Mapping[str, Any]], store: ContentStore) -> TrainingSet:
+        """This training set with the findings that were let pass, which all that is made from it can tell."""
+        if not leaks:
+            return self
+        kept = [{name: leak[name] for name in ("column", "kind", "evidence", "review")} for leak in leaks]
+        spec = {**self.spec, "reviewed_leaks": kept}
+        return replace(self, spec=spec, spec_digest=store.put_json(spec))
 
     def put(self, store: ContentStore) -> str:
         """Store the description; the digest to keep as the asset's reference."""

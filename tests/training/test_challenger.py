@@ -99,7 +99,10 @@ def test_a_snapshot_is_judged_out_of_fold(store: ContentStore) -> None:
 
 def test_few_churners_give_a_shrunk_logistic_regression(store: ContentStore, tmp_path: Any) -> None:
     rows = build(synthetic.world(store, customers=500, count=6, base=-4.3), store)
+    passed = {"column": "nps", "kind": "separates", "evidence": "it ranks.", "review": "asked before; J. Doe"}
+    rows = rows.with_reviewed([passed], store)
     trained = train(rows, store=store)
+    assert "nps passed the leak gate after a review (asked before; J. Doe): it ranks" in trained.notes
     assert 50 <= trained.split["train_churners"] < 200
     assert (trained.tier, trained.params["learner"]["name"]) == ("small", "logistic_regression")
     store.export_tree(trained.package, tmp_path / "package")
