@@ -15,11 +15,11 @@ from churn_platform.sources.cross import check_staged, keep, mend, other_form
 from churn_platform.sources.cross_rules import Relation
 from churn_platform.sources.cross_via import prepare_way
 from churn_platform.sources.engine import engine
-from churn_platform.sources.faults import Fault, count_faults, examples
+from churn_platform.sources.faults import Fault, count_faults, examples, mend_of
 from churn_platform.sources.infer import Decision, infer_contract
 from churn_platform.sources.label import check_categories, check_label
 from churn_platform.sources.rates import load_rates
-from churn_platform.sources.readers import RawTable, open_table, rejected_lines, scans_so_far
+from churn_platform.sources.readers import RawTable, open_table, rejected_lines, rejected_places, scans_so_far
 from churn_platform.sources.staging import SALT, Plan, plan_table, stage
 
 if TYPE_CHECKING:
@@ -213,7 +213,9 @@ def _check_table(
 ) -> tuple[list[Finding], int, int]:
     mark = scans_so_far(connection)
     stage(connection, plan, "checked", None)
-    faults, total = count_faults(connection, plan, "checked", lost=rejected_lines(connection, mark, plan.raw))
+    lost = rejected_lines(connection, mark, plan.raw)
+    places = rejected_places(connection, mark, plan.raw) if lost else ()
+    faults, total = count_faults(connection, plan, "checked", lost=lost, places=places)
     check_categories(connection, plan, "checked")
     if contract.shape == "snapshot":
         check_label(connection, contract, "checked")
@@ -225,6 +227,5 @@ def _check_table(
     for fault in faults:
         if fault.rows:
             keys = examples(connection, plan, fault)
-            mend = f"Mend the data, or the rule or the tolerance of tables.{fault.table} in the contract."
-            findings.append(Finding(fault.table, fault, keys, fault.describe(keys), mend))
+            findings.append(Finding(fault.table, fault, keys, fault.describe(keys), mend_of(fault)))
     return findings, total, doubled.dropped
