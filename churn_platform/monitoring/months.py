@@ -108,7 +108,9 @@ def _outcomes(
     learned = set(model.metadata.get("observations", ())) | set(
         store.read_json(champion["challenger"])["split"]["train"]
     )
-    fresh = [m for m in examined.months if m < examined.month and m not in learned]
+    # A champion that was set right by a month answers for what came after it, not for what was before.
+    since = str((model.metadata.get("recalibrated") or {}).get("month", ""))
+    fresh = [m for m in examined.months if since < m < examined.month and m not in learned]
     label = contract.label
 
     def scores(month: str) -> MonthScores:
