@@ -18,6 +18,7 @@ from churn_platform.records.refs import Refs
 from churn_platform.records.vault import IdentityVault
 from resources import runner
 from sensors import all_sensors
+from sensors.jobs import CARRIED_BY
 
 SENSORS = ("new_data", "drift", "new_labels")
 MOST_TICKS = 40
@@ -58,7 +59,11 @@ def know(root: Path, company: Path) -> None:
 
 @dataclass(frozen=True)
 class Ran:
-    """A run that a sensor has asked for."""
+    """A run that a sensor has asked for, or a part of one.
+
+    Attributes:
+        assets: what it was to make; of a run that is made of parts, none.
+    """
 
     sensor: str
     assets: frozenset[str]
@@ -93,7 +98,7 @@ class Daemon:
             if key in self.keys:
                 continue
             self.keys.add(key)
-            made.append(self._run(defs, sensor.name, request))
+            made += self._run(defs, sensor, request)
         return made
 
     def rest(self) -> list[Ran]:
@@ -107,21 +112,31 @@ class Daemon:
             ran += made
         raise AssertionError(f"the sensors do not come to rest: {[sorted(run.assets) for run in ran[-4:]]}")
 
-    def _run(self, defs: dg.Definitions, sensor: str, request: dg.RunRequest) -> Ran:
-        assets = list(request.asset_selection or ())
+    def _run(self, defs: dg.Definitions, sensor: dg.SensorDefinition, request: dg.RunRequest) -> list[Ran]:
         config: dict[str, Any] = {
             **(request.run_config or {}),
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         }
-        result = defs.resolve_job_def("everything").execute_in_process(
+        result = defs.resolve_job_def(sensor.job_name).execute_in_process(
             instance=self.instance,
-            asset_selection=assets,
+            asset_selection=request.asset_selection,
             tags=dict(request.tags),
             run_config=config,
             raise_on_error=False,
         )
-        names = frozenset("/".join(key.path) for key in assets)
-        return Ran(sensor, names, dict(request.tags), result.success, result.run_id)
+        parts = self.instance.get_runs(dg.RunsFilter(tags={CARRIED_BY: result.run_id}))
+        runs = [self.instance.get_run_by_id(result.run_id), *reversed(parts)]
+        return [
+            Ran(
+                sensor.name,
+                frozenset("/".join(key.path) for key in run.asset_selection or ()),
+                dict(run.tags),
+                run.status == dg.DagsterRunStatus.SUCCESS,
+                run.run_id,
+            )
+            for run in runs
+            if run is not None
+        ]
 
 
 @contextmanager
