@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from churn_platform import settings
+from churn_platform.features.catalogue import catalogue_for
 from churn_platform.records.home import Home
 from churn_platform.records.refs import Refs
+from churn_platform.records.store import ContentStore
 from churn_platform.records.vault import IdentityVault
+from churn_platform.sources.location import load_location
 from resources import runner
 from sensors import all_sensors
 from sensors.jobs import CARRIED_BY
@@ -146,14 +151,27 @@ def daemon(root: Path) -> Iterator[Daemon]:
 
 
 def state(home: Home) -> dict[str, str]:
-    """What stands in a home: the digest of every partition of every asset."""
-    refs = Refs(home.refs)
+    """What stands in a home: the digest of every partition of every asset.
+
+    Of features without the columns that are overwritten in place: what they said between two looks, nobody knows who
+    did not look.
+    """
+    import pyarrow.parquet as pq
+
+    refs, store = Refs(home.refs), ContentStore(home.store)
+    contract = load_location(home, settings.settings().problem).contract
+    mutable = {
+        feature.name for feature in catalogue_for(contract, {table: datetime.min for table in contract.tables})
+    } - {feature.name for feature in catalogue_for(contract)}
     found = {}
     for asset in refs.assets():
         if asset.startswith("snapshots/"):
-            continue  # what mutable tables were when they were looked at: a history of looks
+            continue
         for key in refs.partitions(asset) or [None]:
-            ref = refs.find(asset, key)
-            if ref is not None:
-                found[f"{asset}@{key}"] = str(ref["digest"])
+            digest = str(refs.get(asset, key)["digest"])
+            if asset == "customer_features":
+                table = pq.read_table(store.path(digest))
+                table = table.select(sorted(set(table.column_names) - mutable))
+                digest = hashlib.sha256(repr(table.to_pydict()).encode()).hexdigest()
+            found[f"{asset}@{key}"] = digest
     return found
