@@ -27,6 +27,7 @@ from sensors.jobs import CARRIED_BY
 
 SENSORS = ("new_data", "drift", "new_labels")
 MOST_TICKS = 40
+AGES_AGO = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC
 
 
 @contextmanager
@@ -161,7 +162,7 @@ def state(home: Home) -> dict[str, str]:
     refs, store = Refs(home.refs), ContentStore(home.store)
     contract = load_location(home, settings.settings().problem).contract
     mutable = {
-        feature.name for feature in catalogue_for(contract, {table: datetime.min for table in contract.tables})
+        feature.name for feature in catalogue_for(contract, dict.fromkeys(contract.tables, AGES_AGO))
     } - {feature.name for feature in catalogue_for(contract)}
     found = {}
     for asset in refs.assets():
