@@ -28,15 +28,17 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Publishes feature tables through Feast."""
 
     def publish(
-        self, store: StoreResource, month: str, features: str, progress: Callable[[str, float], None]
+        self, store: StoreResource, month: str, features: str, labels: str, progress: Callable[[str, float], None]
     ) -> Published:
         """Make every month readable offline and the newest one online.
 
         Args:
-            month: the newest observation; ``features`` the digest of its table.
+            month: the newest observation; ``features`` the digest of its table, ``labels`` that of its labels, which
+                say who has left since.
         """
         from churn_platform.features.catalogue import catalogue_for
         from churn_platform.features.feast_store import apply, materialize, sync_offline
+        from churn_platform.features.labels import departed
         from churn_platform.features.skew import skew
 
         home, objects, refs = store.home, store.objects, store.refs
@@ -46,14 +48,17 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         progress("feature views", 0.2)
         applied = apply(home, catalogue_for(store.contract, store.mutable_since), problem=settings().problem)
         progress("online store", 0.4)
-        customers = materialize(home, month)
+        # A flat file makes no claim about time: all its rows can be asked for.
+        gone = departed(objects.path(labels)) if store.contract.shape == "relational" else []
+        customers = materialize(home, month, but=gone)
         progress("comparing", 0.9)
-        found = skew(home, month)
+        found = skew(home, month, but=gone)
         views = tuple(view.name for view in applied.views)
         record = {
             "schema": "online_features/1",
             "month": month,
             "features": features,
+            "labels": labels,
             "customers": customers,
             "service": applied.service.name,
             "views": list(views),

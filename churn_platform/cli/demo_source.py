@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from churn_platform import clock
 from churn_platform.cli.output import Stage
 from churn_platform.errors import ConfigurationError, SourceMissingError
 from churn_platform.records.files import remove
@@ -25,8 +23,6 @@ from churn_platform.sources.location import (
     save_location,
 )
 from churn_platform.sources.readers_url import SourceUrl, parse_source
-
-LIVE_DAYS = 35
 
 
 @dataclass(frozen=True)
@@ -84,24 +80,6 @@ def prepare(home: Home, problem: str, request: SourceRequest, stage: Stage) -> S
     origin = parse_source(location.origin)
     _bring(home, problem, location.contract, origin, stage)
     return location
-
-
-def fix_present(home: Home, problem: str, location: SourceLocation, as_of: datetime) -> bool:
-    """Let simulated and historical data have a present of their own: the end of what they know.
-
-    Tables whose newest row is at most ``LIVE_DAYS`` old are taken to be live and go by the wall clock. Whether the
-    present has changed.
-
-    Args:
-        as_of: end of the data, naive UTC.
-    """
-    moment = as_of.replace(tzinfo=UTC)
-    live = location.contract.shape == "snapshot" or clock.wall() - moment <= timedelta(days=LIVE_DAYS)
-    present = None if live else moment
-    if present == location.as_of:
-        return False
-    save_location(home, problem, location.path, location.contract_text, as_of=present, origin=location.origin)
-    return True
 
 
 def _given(home: Home, problem: str, request: SourceRequest, stage: Stage) -> SourceLocation:

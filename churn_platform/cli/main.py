@@ -11,7 +11,18 @@ from typing import Annotated, NoReturn
 import typer
 
 from churn_platform import __version__
-from churn_platform.cli import contract, demo, doctor, environment, keys, materialize, quarantine, serve, simulate
+from churn_platform.cli import (
+    alerts,
+    contract,
+    demo,
+    doctor,
+    environment,
+    keys,
+    materialize,
+    quarantine,
+    serve,
+    simulate,
+)
 from churn_platform.cli.explain import explained, full_disk
 from churn_platform.cli.output import err, print_error, print_json
 from churn_platform.errors import ChurnError
@@ -28,6 +39,7 @@ app.command("demo")(demo.demo)
 app.command("env")(environment.env)
 app.command("materialize")(materialize.materialize)
 app.command("serve")(serve.serve)
+app.command("alerts")(alerts.alerts)
 app.command("doctor")(doctor.doctor)
 app.add_typer(keys.app, name="keys")
 app.add_typer(simulate.app, name="simulate")

@@ -1,4 +1,4 @@
-"""The two servers of a demo: the Dagster UI and the champion's service."""
+"""The servers of a demo: the Dagster UI, the daemon that runs sensors and schedules, and the champion's service."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ def start_dagster(supervisor: Supervisor, home: Home, port: int) -> tuple[Child,
         cwd=CHECKOUT,
     )
     return child, f"http://127.0.0.1:{port}"
+
+
+def start_daemon(supervisor: Supervisor, home: Home) -> Child:
+    """Start the Dagster daemon: sensors, schedules, and the runs that they ask for, one at a time."""
+    command = str(Path(sys.executable).parent / "dagster-daemon")
+    return supervisor.start(
+        "dagster-daemon",
+        [command, "run", "-w", str(CHECKOUT / "workspace.yaml")],
+        child_environment(home),
+        cwd=CHECKOUT,
+    )
 
 
 def start_service(supervisor: Supervisor, home: Home, port: int, *, option: str = "--service-port") -> str:

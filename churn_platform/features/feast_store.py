@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,8 +111,11 @@ def apply(home: Home, features: Sequence[Feature], *, problem: str | None = None
     return objects
 
 
-def materialize(home: Home, observation: str) -> int:
+def materialize(home: Home, observation: str, *, but: Collection[str] = ()) -> int:
     """Bring one observation date, the newest, into the online store, through Feast.
+
+    Args:
+        but: customers who are known to have left since: no vector of them is served as current.
 
     Returns:
         Number of customers that went online.
@@ -139,7 +142,9 @@ def materialize(home: Home, observation: str) -> int:
     moment = instant(observation).replace(tzinfo=UTC)
     with _quiet():
         open_feast(home).materialize(start_date=moment - timedelta(seconds=1), end_date=moment)
-    return _forget_others(home, pq.read_table(files[observation], columns=[JOIN_KEY])[JOIN_KEY].to_pylist())
+    present = pq.read_table(files[observation], columns=[JOIN_KEY])[JOIN_KEY].to_pylist()
+    gone = frozenset(but)
+    return _forget_others(home, [customer for customer in present if customer not in gone])
 
 
 def _forget_others(home: Home, customers: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,18 @@ class Skew:
     differing: tuple[str, ...]
 
 
-def skew(home: Home, observation: str, *, sample: int = 50, problem: str | None = None) -> Skew:
-    """Compare a sample of customers, spread evenly over the table of the observation date."""
+def skew(
+    home: Home, observation: str, *, but: Collection[str] = (), sample: int = 50, problem: str | None = None
+) -> Skew:
+    """Compare a sample of customers, spread evenly over the table of the observation date; those of ``but`` (who have
+    left since) must have no current vector."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     table = pq.read_table(offline_folder(home) / f"{observation}.parquet")
+    gone = pc.is_in(table[JOIN_KEY], pa.array(list(but), pa.string()))
+    left, table = table.filter(gone)[JOIN_KEY].to_pylist()[:sample], table.filter(pc.invert(gone))
     step = max(1, table.num_rows // sample)
     rows = table.take(list(range(0, table.num_rows, step))[:sample]).to_pylist()
     moment = instant(observation)
@@ -42,7 +50,8 @@ def skew(home: Home, observation: str, *, sample: int = 50, problem: str | None 
     history = historical(
         home, [{JOIN_KEY: row[JOIN_KEY], "event_timestamp": moment} for row in rows], problem=problem
     ).to_dict("records")
-    differing = []
+    still = reader.get(left, at=moment.replace(tzinfo=UTC)) if left else {}
+    differing = [f"{who}: has left, and is online" for who, found in still.items() if not isinstance(found, Missing)]
     for row, past in zip(rows, history, strict=True):
         vector = online[row[JOIN_KEY]]
         if isinstance(vector, Missing):

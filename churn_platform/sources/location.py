@@ -13,6 +13,7 @@ from churn_platform.records.files import write_atomic
 from churn_platform.records.home import Home
 from churn_platform.sources.calendar import Calendar
 from churn_platform.sources.contract import Contract, load_contract
+from churn_platform.sources.file_digests import FileDigests
 from churn_platform.sources.rates import converts
 from churn_platform.sources.readers import part_files
 
@@ -72,9 +73,9 @@ class SourceLocation:
         return {table: self.fingerprint(table) for table in self.contract.tables}
 
     def fingerprint(self, table: str) -> str:
-        """Digest of the contract and of the table's files (path, size, time of change): cheap, and changes with them.
+        """Digest of the contract and of the table's files (path and content): says whether to look again.
 
-        Content is identified later, by the digest of the admitted table; this only says whether to look again.
+        A file is read once for as long as its size and time of change stay.
         """
         root = self.path if self.path.is_dir() else self.path.parent
         spec = self.contract.tables[table]
@@ -84,8 +85,8 @@ class SourceLocation:
         if (rates := self.contract.rates) is not None and converts(self.contract, spec):
             files += tuple(file for file in (root / rates.path,) if file.is_file())
         names = [f.relative_to(root).as_posix() if f.is_relative_to(root) else str(f) for f in files]
-        facts = [(name, f.stat().st_size, f.stat().st_mtime_ns) for name, f in zip(names, files, strict=True)]
-        text = json.dumps([self.contract_text, facts])
+        known = FileDigests(self.facts / "digests.json")
+        text = json.dumps([self.contract_text, list(zip(names, known.of(files), strict=True))])
         return hashlib.sha256(text.encode()).hexdigest()
 
 
