@@ -234,9 +234,19 @@ def _choose(
     """The learner for this much evidence, the logistic regression as floor, and the record of the search."""
     y = material.rows.label
     say("searching the logistic regression", 0.05)
-    strength = search_logistic(material.encoder, material.encoded, y, material.folds)
+    strength = search_logistic(
+        material.encoder,
+        material.encoded,
+        y,
+        material.folds,
+        groups=material.rows.customer,
+        cautious=material.tuned_on == "grouped" and len(material.holdout) > 0,
+    )
     logistic = LinearLearner(material.encoder, strength.c)
-    record: dict[str, Any] = {"logistic": {f"{c:g}": loss for c, loss in strength.losses.items()}}
+    record: dict[str, Any] = {
+        "logistic": {f"{c:g}": loss for c, loss in strength.losses.items()},
+        "logistic_se": strength.se,
+    }
     if tier == "small":
         return logistic, logistic, record
     found = search(
