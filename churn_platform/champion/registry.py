@@ -1,5 +1,5 @@
-"""The model registry: MLflow on SQLite under CHURN_HOME, or on PostgreSQL, with one run for each training and an alias for the
-champion.
+"""The model registry: MLflow on SQLite under CHURN_HOME, or on PostgreSQL, with one run for each training and an
+alias for the champion.
 
 Models are logged as the plain files of their package, never as an MLflow flavour: nothing here writes or
 reads a pickle. The client talks to the database itself; no MLflow server is needed to read or write, only to
