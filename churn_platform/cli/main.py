@@ -13,6 +13,7 @@ import typer
 from churn_platform import __version__
 from churn_platform.cli import (
     alerts,
+    audit,
     contract,
     demo,
     doctor,
@@ -42,6 +43,7 @@ app.command("serve")(serve.serve)
 app.command("alerts")(alerts.alerts)
 app.command("doctor")(doctor.doctor)
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(contract.app, name="contract")
 app.add_typer(quarantine.app, name="quarantine")
