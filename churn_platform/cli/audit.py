@@ -55,7 +55,7 @@ def why(
     if json:
         print_json(value)
     else:
-        out.print(page(value), soft_wrap=True)
+        out.print(page(value))
     if value["missing"]:
         sys.exit(1)
 

@@ -93,6 +93,19 @@ def _space() -> Finding:
     )
 
 
+def _database() -> Finding:
+    from churn_platform.records.database import reach
+    from churn_platform.records.home import Home
+
+    try:
+        reached = reach(Home.open())
+    except ChurnError as error:
+        return Finding("database", False, error.message, error.mend)
+    if reached is None:
+        return Finding("database", True, "SQLite, below CHURN_HOME")
+    return Finding("database", True, f"{reached.place}, PostgreSQL {reached.version}")
+
+
 def _source() -> Finding:
     from churn_platform.records.home import Home
     from churn_platform.settings import settings
@@ -119,4 +132,4 @@ def _champion() -> Finding:
     return Finding("champion", True, f"{ref['name']} version {ref['version']}, {str(ref['model'])[:12]}")
 
 
-CHECKS: tuple[Callable[[], Finding], ...] = (_python, _openmp, _home, _space, _source, _champion)
+CHECKS: tuple[Callable[[], Finding], ...] = (_python, _openmp, _home, _space, _database, _source, _champion)

@@ -49,9 +49,10 @@ def url_of(part: Part, home: Home) -> str:
         return f"sqlite:///{_sqlite(part, home)}"
     given = url.query.get("options", "")
     options = given if isinstance(given, str) else " ".join(given)
-    # Without a space: libpq does not read "+" as one.
     chosen = url.update_query_dict({"options": f"{options} -csearch_path={part}".strip()})
-    return chosen.render_as_string(hide_password=False)
+    place, mark, query = chosen.render_as_string(hide_password=False).partition("?")
+    # libpq does not read "+" as a space; a "+" itself is written %2B.
+    return place + mark + query.replace("+", "%20")
 
 
 def own_tables(home: Home, file: Path) -> Path | str:

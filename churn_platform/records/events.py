@@ -99,6 +99,7 @@ class EventWriter:
         self._thread.join(timeout)
 
     def _run(self) -> None:
+        said = 0
         while not (self._closing.is_set() and self._queue.empty()):
             batch = [self._queue.get()]
             if self._linger and not isinstance(batch[0], threading.Event):
@@ -110,6 +111,9 @@ class EventWriter:
             for event in batch:
                 if isinstance(event, threading.Event):
                     event.set()
+            if self.lost > said:
+                log.error("%d events of %s are lost: the disk did not take them", self.lost - said, self._folder.name)
+                said = self.lost
         self._close_segment()
 
     def _write(self, events: Sequence[Any]) -> None:
@@ -126,7 +130,6 @@ class EventWriter:
                 self._close_segment()
                 if self._closing.wait(_RETRY_SECONDS):
                     self.lost += len(events)
-                    log.error("%d events of %s are lost", len(events), self._folder.name)
                     return
 
     def _lines(self, events: Sequence[Any]) -> Iterator[bytes]:
