@@ -25,8 +25,8 @@ class ChallengerConfig(dg.Config):
     group_name="training",
     kinds={"parquet"},
     owners=["team:ml"],
-    description="Features and mature labels of all months, joined. Its rows are ordered by content: no pseudonym can "
-    "influence a model.",
+    description="Features and mature labels of all months without a data fault, joined. Its rows are ordered by "
+    "content: no pseudonym can influence a model.",
     code_version=version_of(
         "training/dataset.py", "training/leak.py", "training/leak_rows.py", "training/leaks.py", "assets/training.py"
     ),
@@ -52,8 +52,10 @@ def training_set(context: dg.AssetExecutionContext, lineage: LineageResource, st
     from churn_platform.training.leaks import find_leaks, refuse
 
     step, objects = lineage.step(context), store.objects
-    features = {month: ref["digest"] for month, ref in step.read_all("customer_features").items()}
-    labels = {month: ref["digest"] for month, ref in step.read_all("churn_labels").items()}
+    # Read, not recorded: the diagnosis depends on the champion.
+    faulty = {m for m in store.refs.partitions("diagnosis") if _kind(store, m) == "data_fault"}
+    features = {m: ref["digest"] for m, ref in step.read_all("customer_features").items() if m not in faulty}
+    labels = {m: ref["digest"] for m, ref in step.read_all("churn_labels").items() if m not in faulty}
     contract = store.contract
     catalogue = catalogue_for(contract, store.mutable_since)
     made = build_training_set(features, labels, catalogue, contract, store=objects)
@@ -68,12 +70,18 @@ def training_set(context: dg.AssetExecutionContext, lineage: LineageResource, st
             "leavers": positives,
             "base_rate": positives / rows,
             "months": dg.MetadataValue.json(list(made.spec["observations"])),
+            "left_out_for_data_faults": ", ".join(sorted(faulty)) or "none",
         },
         checks=[
             check("enough_leavers", positives >= 50, {"leavers": positives, "needed": 50}, warn=True),
             check("no_leaks", True, {"features": len(made.features)}),
         ],
     )
+
+
+def _kind(store: StoreResource, month: str) -> str:
+    """The diagnosis of a month, in a word."""
+    return str((store.refs.find("diagnosis", month) or {}).get("kind", ""))
 
 
 def _newest_versions(store: StoreResource) -> dict[str, TableVersion]:

@@ -15,8 +15,9 @@ from typing import Any
 import dagster as dg
 
 from churn_platform import clock
+from churn_platform.errors import BusyError
 from churn_platform.records.home import Home
-from churn_platform.records.lock import is_held
+from churn_platform.records.lock import exclusive, is_held
 from churn_platform.records.provenance import Plan, digest_of
 from churn_platform.records.refs import Refs
 from churn_platform.settings import settings
@@ -48,7 +49,7 @@ class Asked:
     Attributes:
         key: the same question has the same key, so that it is asked once. Where a run has failed, it is asked again in
             another hour, or when anything has changed.
-        assets: names.
+        assets: names; none for a job without assets of its own.
     """
 
     key: str
@@ -59,7 +60,7 @@ class Asked:
     def request(self) -> dg.RunRequest:
         return dg.RunRequest(
             run_key=self.key,
-            asset_selection=[dg.AssetKey(name.split("/")) for name in self.assets],
+            asset_selection=[dg.AssetKey(name.split("/")) for name in self.assets] or None,
             tags=dict(self.tags),
             run_config=dict(self.run_config),
         )
@@ -81,31 +82,74 @@ def why_not_now(found: dg.DagsterInstance, home: Home) -> str | None:
 
 
 def next_step(found: dg.DagsterInstance, home: Home) -> Asked | Nothing:
-    """The next run that carries the data on: new and changed tables to features, labels, scores, drift, diagnosis and
-    the business report."""
-    problem = settings().problem
+    """The run that carries the data on, where its flow is stale: new and changed tables to features, labels,
+    scores, drift, diagnosis and the business report. :func:`carry` is what it does."""
     if (busy := why_not_now(found, home)) is not None:
         return Nothing(busy)
+    try:
+        with exclusive(home.run / LOCK, "look for new data"):
+            flow = _look(found, home)
+    except BusyError as error:
+        return Nothing(error.message)
+    if isinstance(flow, Nothing):
+        return flow
+    work = flow.plan()
+    if not work.assets:
+        return Nothing("everything is up to date")
+    question = digest_of([work.stale, work.reasons, flow.location.fingerprints()])
+    why = _why(work)
+    return Asked(
+        key=f"carry-{question[:24]}-{clock.wall():%Y%m%d%H}",
+        assets=(),
+        tags={"churn/reason": why, "churn/month": flow.calendar.observations[-1]},
+        run_config={},
+    )
+
+
+def carry(found: dg.DagsterInstance, home: Home, tags: Mapping[str, str]) -> runner.RunOutcome:
+    """Bring the flow of data up to date, as ``churn materialize`` does, without learning anything.
+
+    Args:
+        tags: of the runs that are made.
+
+    Raises:
+        BusyError: a command is at work in this home, and does not end within a minute.
+        RunFailedError: a step failed.
+    """
+    with exclusive(home.run / LOCK, "carry new data on", wait=60.0):
+        flow = _look(found, home)
+        if isinstance(flow, Nothing):
+            return runner.RunOutcome()
+        return runner.waves(found, flow.defs, flow.plan, tags=tags)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The flow of data of a home as it is now."""
+
+    home: Home
+    defs: dg.Definitions
+    location: SourceLocation
+    calendar: Calendar
+
+    def plan(self) -> Plan:
+        """What is stale in it."""
+        groups = runner.groups_of(self.defs)
+        flowing = {asset for asset, group in groups.items() if group in FLOW} | FLOWING
+        return runner.plan(self.home, self.defs, self.calendar.observations, self.location, {}, among=flowing)
+
+
+def _look(found: dg.DagsterInstance, home: Home) -> Flow | Nothing:
+    """Bring source, calendar and partitions to what there is now. Nobody else may change the home meanwhile."""
+    problem = settings().problem
     if find_location(home, problem) is None:
         return Nothing("this home has no source yet")
     if Refs(home.refs).find("champion") is None:
         return Nothing("there is no champion yet: run `churn demo` or `churn materialize` once")
     refresh(home, problem)
-    location = load_location(home, problem)
-    location, calendar = bring_calendar(home, problem, location)
+    location, calendar = bring_calendar(home, problem, load_location(home, problem))
     runner.set_observations(found, home, calendar.observations)
-    defs = runner.definitions()
-    work = flow_plan(home, defs, location, calendar)
-    part = runner.next_run(work, runner.groups_of(defs))
-    if part is None:
-        return Nothing("everything is up to date")
-    question = digest_of([part.stale, part.reasons, location.fingerprints(), _newest_runs(home, part)])
-    return Asked(
-        key=f"carry-{question[:24]}-{clock.wall():%Y%m%d%H}",
-        assets=part.assets,
-        tags={**runner.range_tags(part), "churn/reason": _why(part), "churn/month": calendar.observations[-1]},
-        run_config={},
-    )
+    return Flow(home, runner.definitions(), location, calendar)
 
 
 def bring_calendar(home: Home, problem: str, location: SourceLocation) -> tuple[SourceLocation, Calendar]:
@@ -121,13 +165,6 @@ def bring_calendar(home: Home, problem: str, location: SourceLocation) -> tuple[
     return location, calendar
 
 
-def flow_plan(home: Home, defs: dg.Definitions, location: SourceLocation, calendar: Calendar) -> Plan:
-    """What is stale in the flow of data."""
-    groups = runner.groups_of(defs)
-    flowing = {asset for asset, group in groups.items() if group in FLOW} | FLOWING
-    return runner.plan(home, defs, calendar.observations, location, {}, among=flowing)
-
-
 def training(home: Home, *, key: str, tags: Mapping[str, str]) -> Asked:
     """A run that learns a challenger, judges it, and promotes it if it passes."""
     config = runner.training_config(home, budget=None, seed=None)
@@ -139,16 +176,6 @@ def recalibration(month: str, *, key: str, tags: Mapping[str, str]) -> Asked:
     """A run that sets the champion's probabilities right by the departures after ``month``."""
     ops = {"recalibration": {"config": {"month": month}}}
     return Asked(key=key, assets=RECALIBRATION, tags=tags, run_config={"ops": ops})
-
-
-def _newest_runs(home: Home, part: Plan) -> list[str]:
-    """What made the assets last: after a run has ended, the next question is another one."""
-    refs = Refs(home.refs)
-    made = []
-    for asset, keys in part.stale.items():
-        ref = refs.find(asset, None if keys[-1] == "-" else keys[-1])
-        made.append(str(ref.get("run_id")) if ref else "-")
-    return made
 
 
 def _why(part: Plan) -> str:

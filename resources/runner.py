@@ -191,6 +191,7 @@ def run(
     *,
     op_config: Mapping[str, Mapping[str, Any]] | None = None,
     listener: progress.Listener | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> RunOutcome:
     """Make what the plan says in one in-process run of the job ``everything``, in the instance given.
 
@@ -216,7 +217,7 @@ def run(
         if listener is not None:
             listener(event, asset, text, share)
 
-    tags = {".dagster/repository": f"__repository__@{LOCATION}", **range_tags(work)}
+    all_tags = {".dagster/repository": f"__repository__@{LOCATION}", **range_tags(work), **(tags or {})}
     ops = {name: {"config": dict(values)} for name, values in (op_config or {}).items() if name in work.assets}
     with progress.listen(hear), warnings.catch_warnings():
         # Dagster calls its own beta parameters; what it warns of is nothing that the reader could mend.
@@ -224,7 +225,7 @@ def run(
         result = defs.resolve_job_def(JOB).execute_in_process(
             instance=found,
             asset_selection=[dg.AssetKey(name.split("/")) for name in work.assets],
-            tags=tags,
+            tags=all_tags,
             run_config={"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
         )
@@ -274,11 +275,13 @@ def waves(
     *,
     op_config: Mapping[str, Mapping[str, Any]] | None = None,
     listener: progress.Listener | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> RunOutcome:
     """Make what is stale, in as few runs as do nothing in vain (:func:`next_run`).
 
     Args:
         planned: makes the plan anew, from the references as they are then.
+        tags: more tags of the runs, such as what they are for.
 
     Raises: what :func:`run` raises.
         RunFailedError: where the plan does not come to an end.
@@ -289,7 +292,7 @@ def waves(
         part = next_run(planned(), groups)
         if part is None:
             return outcome
-        made = run(found, defs, part, op_config=op_config, listener=listener)
+        made = run(found, defs, part, op_config=op_config, listener=listener, tags=tags)
         outcome.run_id = made.run_id or outcome.run_id
         outcome.materialized += [asset for asset in made.materialized if asset not in outcome.materialized]
         for asset, seconds in made.seconds.items():

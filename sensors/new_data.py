@@ -10,15 +10,15 @@ from churn_platform.settings import settings
 
 
 def new_data() -> dg.SensorDefinition:
-    """The sensor: what is stale is asked for, step by step, until nothing is."""
+    """The sensor: what is stale is asked for, until nothing is."""
 
     @dg.sensor(
         name="new_data",
-        job_name="everything",
+        job_name="carry",
         minimum_interval_seconds=settings().sensor_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Looks at the content of the source tables and at what has been made of them, and asks for the "
-        "next run that brings the flow of data up to date. Nothing that has stayed the same is made again; learning is "
+        description="Looks at the content of the source tables and at what has been made of them, and asks for a run "
+        "that brings the flow of data up to date. Nothing that has stayed the same is made again; learning is "
         "never asked for here.",
     )
     def _new_data(context: dg.SensorEvaluationContext) -> Any:

@@ -55,8 +55,11 @@ def raise_alert(
             str(uuid7()), key, kind, severity, title, detail, clock.wall().isoformat(timespec="seconds"), month, feed
         )
         line = json.dumps({"schema": SCHEMA, **asdict(made)}, ensure_ascii=False) + "\n"
-        handle = os.open(_file(home), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(_file(home), os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            size = os.fstat(handle).st_size
+            if size and os.pread(handle, 1, size - 1) != b"\n":  # a crash has cut off the last line: leave it alone
+                line = "\n" + line
             os.write(handle, line.encode())
             os.fsync(handle)
         finally:

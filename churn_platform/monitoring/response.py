@@ -31,7 +31,7 @@ class Answer:
 def respond(
     diagnoses: Sequence[Mapping[str, Any]], answered: Collection[str], last_training: str | None
 ) -> list[Answer]:
-    """The answers that are due, in the order of months.
+    """The answers that are due, in the order of months; none for months before one that has been answered.
 
     Args:
         diagnoses: as :meth:`~churn_platform.monitoring.diagnosis.Diagnosis.to_json` gives them.
@@ -40,7 +40,10 @@ def respond(
     """
     due: list[Answer] = []
     seen = set(answered)
+    newest = max((key.rsplit(":", 1)[-1] for key in answered), default="")
     for diagnosis in sorted(diagnoses, key=lambda one: str(one["month"])):
+        if str(diagnosis["month"]) < newest:
+            continue  # a later month has been answered: an earlier one, diagnosed again, is history
         for answer in _answers(diagnosis, last_training):
             if answer.key in seen:
                 continue

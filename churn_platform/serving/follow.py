@@ -30,6 +30,7 @@ class Follower:
     def __init__(self, runtime: Runtime, home: Home) -> None:
         self._runtime, self._home = runtime, home
         self._pointer: bytes | None = None
+        self._said: tuple[bytes, str] | None = None
 
     def look(self) -> None:
         """Once. Raises nothing: what cannot be read now is read the next time."""
@@ -47,17 +48,19 @@ class Follower:
             return
         if pointer == self._pointer:
             return
-        self._pointer = pointer
         present = self._runtime.scorer
         try:
             named = json.loads(pointer)
             model, name, version = str(named["model"]), str(named["name"]), str(named["version"])
             if present is not None and (present.model.version_digest, present.version) == (model, version):
+                self._pointer = pointer
                 return
-            made = Scorer.load(self._home.champion / model, name=name, version=version)
+            made = Scorer.load(self._home.champion / model, name=name, version=version, digest=model)
         except (ChurnError, OSError, ValueError, KeyError, TypeError) as error:
-            kept = f"version {present.version} goes on" if present else "there is none"
-            log.error("the champion that the pointer names cannot be loaded, %s: %s", kept, error)
+            if self._said != (pointer, str(error)):  # it is tried again at each look, and said once
+                self._said = (pointer, str(error))
+                kept = f"version {present.version} goes on" if present else "there is none"
+                log.error("the champion that the pointer names cannot be loaded, %s: %s", kept, error)
             return
-        self._runtime.scorer = made
+        self._runtime.scorer, self._pointer = made, pointer
         log.info("version %s is the champion now", version)

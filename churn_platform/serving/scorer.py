@@ -44,18 +44,25 @@ class Scorer:
 
     @classmethod
     def load(
-        cls, package: Path, *, name: str | None = None, version: str | None = None, variant: str = CHAMPION
+        cls,
+        package: Path,
+        *,
+        name: str | None = None,
+        version: str | None = None,
+        variant: str = CHAMPION,
+        digest: str | None = None,
     ) -> Self:
         """Load and verify a package, and score one row of unknowns, so that the first caller does not wait.
 
         Args:
             name, version: as in the registry; without them the problem's name and the digest's first 12
                 digits.
+            digest: of the model that is expected there, where it is known.
 
         Raises:
             PackageError: incomplete, foreign or altered.
         """
-        model = load_package(package)
+        model = load_package(package, digest=digest)
         name = name or str(model.metadata.get("problem", "churn"))
         version = version or model.version_digest[:12]
         kinds = {VALUE_COLUMN: "number"} | {feature.name: feature.kind for feature in model.features}
