@@ -138,13 +138,13 @@ class Step:
         elif len(self._written) == 1:
             (only,) = self._written
             version, shown = self._written[only]["digest"], self._shown(only)
-            shown |= dict((per_partition or {}).get(str(only), {}))
+            shown = dict((per_partition or {}).get(str(only), {})) | shown
         else:
             version = digest_of({str(k): v["digest"] for k, v in self._written.items()})
             shown = {"partitions": len(self._written)}
         yield dg.MaterializeResult(
             asset_key=self._key,
-            metadata={**shown, **(metadata or {})},
+            metadata={**(metadata or {}), **shown},  # what people look for stands first
             data_version=dg.DataVersion(version),
             check_results=list(checks),
         )
@@ -155,7 +155,7 @@ class Step:
                 yield dg.AssetMaterialization(
                     asset_key=self._key,
                     partition=partition,
-                    metadata={**self._shown(partition), **common, **extra},
+                    metadata={**extra, **common, **self._shown(partition)},
                     tags={
                         DATA_VERSION_TAG: self._written[partition]["digest"],
                         USER_PROVIDED_TAG: "true",

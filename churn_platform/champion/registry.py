@@ -158,6 +158,14 @@ class ModelRegistry:
         )
         return self._version(made)
 
+    def run_path(self, run_id: str) -> str:
+        """The page of a run in the MLflow UI, relative to its address."""
+        return f"#/experiments/{self._experiment}/runs/{run_id}"
+
+    def version_path(self, version: str) -> str:
+        """The page of a version in the MLflow UI, relative to its address."""
+        return f"#/models/{self.name}/versions/{version}"
+
     def find_version(self, digest: str) -> RegisteredModel | None:
         """The version of a package, or None."""
         found = self._client.search_model_versions(
