@@ -27,6 +27,8 @@ def markdown(found: Mapping[str, Any], predictions: Predictions | None = None) -
         f"**AUC {found['auc']:.3f}** (95 %: {found['auc_low']:.3f} to {found['auc_high']:.3f}) on {found['rows']:,} "
         f"held-out rows with {found['positives']:,} leavers; protocol {found['protocol']}.",
         "",
+        "#### Beside the floors",
+        "",
         table(
             ["", "AUC"],
             [
@@ -36,6 +38,8 @@ def markdown(found: Mapping[str, Any], predictions: Predictions | None = None) -
                 ["state oracle", found.get("oracle_auc")],
             ],
         ),
+        "",
+        "#### Figures",
         "",
         table(
             ["measure", "value"],
@@ -59,10 +63,12 @@ def markdown(found: Mapping[str, Any], predictions: Predictions | None = None) -
     if predictions is not None and 0 < predictions.label.sum() < len(predictions.label):
         charts += _curves(predictions)
     if charts:
-        lines += ["", "\n\n".join(charts)]
+        lines += ["", "#### Curves", "", "\n\n".join(charts)]
     months = found.get("by_month") or []
     if months:
         lines += [
+            "",
+            "#### By month",
             "",
             table(
                 ["month", "rows", "leavers", "AUC", "observed", "predicted"],
@@ -84,10 +90,10 @@ def markdown(found: Mapping[str, Any], predictions: Predictions | None = None) -
 
 def _curves(predictions: Predictions) -> list[str]:
     """The ROC curve beside those of the floors, and the lift curve."""
-    curves = [("model", *roc_points(predictions.label, predictions.margin))]
-    curves += [
+    curves = [
         (name.replace("_", " "), *roc_points(predictions.label, score)) for name, score in predictions.floors.items()
     ]
+    curves.append(("model", *roc_points(predictions.label, predictions.margin)))  # on top of the floors
     return [roc_chart(curves), lift_chart(*lift_points(predictions.label, predictions.margin))]
 
 
@@ -101,11 +107,14 @@ def roc_points(label: Array, score: Array, points: int = POINTS) -> tuple[list[f
     return (stayers[kept] / stayers[-1]).tolist(), (leavers[kept] / leavers[-1]).tolist()
 
 
-def lift_points(label: Array, score: Array, points: int = POINTS) -> tuple[list[float], list[float]]:
+def lift_points(
+    label: Array, score: Array, points: int = POINTS, *, least: float = 0.02
+) -> tuple[list[float], list[float]]:
     """Share of customers contacted, riskiest first, and how many times the base rate have left among them; equal
-    scores are taken together."""
+    scores are taken together. Below the share ``least`` it is the luck of a few customers."""
     _, leavers, taken = _cumulated(label, score)
-    kept = _thinned(len(taken) - 1, points) + 1
+    first = int(np.argmax(taken[1:] >= least * taken[-1])) + 1
+    kept = _thinned(len(taken) - first, points) + first
     share = taken[kept] / taken[-1]
     return share.tolist(), (leavers[kept] / leavers[-1] / share).tolist()
 

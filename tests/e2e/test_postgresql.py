@@ -12,7 +12,8 @@ import pytest
 from tests.conftest import DEMO_ARGUMENTS, PORTS, Demo, churn
 from tests.records.servers import postgres_server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.servers]
+# Two demos, one after the other.
+pytestmark = [pytest.mark.e2e, pytest.mark.servers, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")

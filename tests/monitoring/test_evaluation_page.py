@@ -33,7 +33,7 @@ def test_the_area_under_the_roc_curve_is_the_auc(found: list[tuple[int, int]]) -
 @given(rows)
 def test_the_lift_curve_ends_at_the_base_rate(found: list[tuple[int, int]]) -> None:
     label, score = np.array([one for one, _ in found]), np.array([float(one) for _, one in found])
-    share, lift = lift_points(label, score, points=1000)
+    share, lift = lift_points(label, score, points=1000, least=0)
     assert share[-1] == lift[-1] == 1.0
     top = score == score.max()
     assert share[0] == pytest.approx(top.mean())
@@ -45,6 +45,9 @@ def test_long_curves_are_thinned() -> None:
     label, score = generator.integers(0, 2, 5000), generator.normal(size=5000)
     x, y = roc_points(label, score)
     assert len(x) == 80
+    share, _ = lift_points(label, score)
+    assert len(share) == 80
+    assert (share[0], share[-1]) == (0.02, 1.0)
     assert np.trapezoid(y, x) == pytest.approx(metrics.auc(label, score), abs=0.002)
 
 
