@@ -161,9 +161,9 @@ def state(home: Home) -> dict[str, str]:
 
     refs, store = Refs(home.refs), ContentStore(home.store)
     contract = load_location(home, settings.settings().problem).contract
-    mutable = {
-        feature.name for feature in catalogue_for(contract, dict.fromkeys(contract.tables, AGES_AGO))
-    } - {feature.name for feature in catalogue_for(contract)}
+    mutable = {feature.name for feature in catalogue_for(contract, dict.fromkeys(contract.tables, AGES_AGO))} - {
+        feature.name for feature in catalogue_for(contract)
+    }
     found = {}
     for asset in refs.assets():
         if asset.startswith("snapshots/"):
