@@ -30,7 +30,9 @@ def customer_features(tables: Sequence[str]) -> dg.AssetsDefinition:
         code_version=version_of("features", "assets/features.py"),
         deps=[dg.AssetDep(_source(table), partition_mapping=SAME) for table in tables],
         check_specs=[
-            must_hold("customer_features", "one_row_per_customer"),
+            must_hold(
+                "customer_features", "one_row_per_customer", "No customer has two rows in the newest month of the run."
+            ),
             dg.AssetCheckSpec("known_values", asset="customer_features", description="No feature is empty for all."),
         ],
         **monthly(),
@@ -103,7 +105,13 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
             dg.AssetDep("customer_features", partition_mapping=SAME),
             *[dg.AssetDep(_source(table), partition_mapping=NEWEST) for table in needed],
         ],
-        check_specs=[dg.AssetCheckSpec("both_classes", asset="churn_labels")],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "both_classes",
+                asset="churn_labels",
+                description="In the months of the run whose outcome is certain some have left, and some have stayed.",
+            )
+        ],
         **monthly(),
     )
     def _labels(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
@@ -170,7 +178,14 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
         dg.AssetDep("churn_labels", partition_mapping=NEWEST),
         dg.AssetDep("cross_rules"),
     ],
-    check_specs=[must_hold("online_features", "online_equals_offline")],
+    check_specs=[
+        must_hold(
+            "online_features",
+            "online_equals_offline",
+            "For a sample of customers the online vector, the offline table and Feast's point-in-time join are equal, "
+            "value by value.",
+        )
+    ],
 )
 def online_features(
     context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, feast: FeastResource

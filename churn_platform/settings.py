@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import AwareDatetime, Field, SecretStr, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from churn_platform.errors import ConfigurationError
@@ -27,6 +28,11 @@ class Settings(BaseSettings):
         default="churn",
         pattern=r"^[a-z][a-z0-9_]{0,40}$",
         description="The name of the problem this home serves.",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="postgresql://user:password@host/database: where Dagster, MLflow, Feast's registry and our own "
+        "tables are kept. Unset: in SQLite, below CHURN_HOME.",
     )
     vault_key: SecretStr | None = Field(
         default=None,
@@ -64,6 +70,28 @@ class Settings(BaseSettings):
         pattern=r"^\d+(MB|GB)$",
         description="Memory that DuckDB may use before it spills to disk.",
     )
+
+    mlflow_url: str = Field(
+        default="http://127.0.0.1:5000",
+        pattern=r"^https?://",
+        description="Where people reach the MLflow UI: links in the Dagster UI lead there.",
+    )
+    reports_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Where people reach the folder CHURN_HOME/reports, if a web server shows it. Unset: links are "
+        "paths on this machine.",
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        # The value is not repeated: it may hold a password.
+        if value is not None and not re.match(
+            r"^postgres(ql)?(\+psycopg2)?://[^/\s]*/[^/?\s]+(\?\S*)?$", value.get_secret_value()
+        ):
+            raise ValueError("it must be of the form postgresql://user:password@host/database")
+        return value
 
     @model_validator(mode="after")
     def _safe(self) -> Self:

@@ -15,6 +15,7 @@ import dagster as dg
 from churn_platform.errors import ChurnError, ConfigurationError
 from churn_platform.outlets.published import NAME as PUBLISHED
 from churn_platform.outlets.published import default_folder
+from churn_platform.records.database import mlflow_tables_exist
 from churn_platform.records.home import Home
 from churn_platform.records.provenance import Node, Plan, digest_of, make_plan
 from churn_platform.records.refs import Refs
@@ -164,7 +165,7 @@ def _lost(home: Home) -> Callable[[str, Mapping[str, object]], str | None]:
     def lost(asset: str, ref: Mapping[str, object]) -> str | None:
         if not store.has(str(ref["digest"])):
             return "its artifact is gone"
-        if asset == "champion" and not (home.mlflow / "mlflow.db").is_file():
+        if asset == "champion" and not mlflow_tables_exist(home):
             return "the model registry is gone"
         if asset == "champion" and not (home.champion / "pointer.json").is_file():
             return "the champion's files are gone"

@@ -15,6 +15,7 @@ from churn_platform.cli.processes import leftovers
 from churn_platform.cli.status import programs
 from churn_platform.cli.supervise import claim_port
 from churn_platform.errors import BusyError
+from churn_platform.records.database import reach
 from churn_platform.records.home import Home
 from churn_platform.records.lock import is_held
 from churn_platform.records.refs import Refs
@@ -30,12 +31,19 @@ def checks(home: Home, ports: Mapping[str, int]) -> Iterator[tuple[str, Check]]:
     yield "processes", partial(no_leftovers, home)
     for lock in sorted(home.run.glob("*.lock")):
         yield lock.name, partial(lock_is_sound, lock)
+    yield "database", partial(database_is_reached, home)
     yield "vault", partial(vault_opens, home)
     yield "source", partial(source_is_known, home)
     yield "champion", partial(champion_can_be_read, home)
     yield "online store", partial(online_is_current, home)
     yield "servers", partial(servers_answer, home)
     yield "outlets", partial(outlets_deliver, home)
+
+
+def database_is_reached(home: Home) -> Finding:
+    """Our own tables open, wherever they are."""
+    reached = reach(home)
+    return well("database", f"{reached.place}, PostgreSQL {reached.version}" if reached else "SQLite, below CHURN_HOME")
 
 
 def port_is_free(home: Home, option: str, port: int) -> Finding:

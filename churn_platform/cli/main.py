@@ -13,6 +13,7 @@ import typer
 from churn_platform import __version__
 from churn_platform.cli import (
     alerts,
+    audit,
     contract,
     demo,
     doctor,
@@ -49,6 +50,7 @@ app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("doctor")(doctor.doctor)
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(contract.app, name="contract")
 app.add_typer(quarantine.app, name="quarantine")

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from churn_platform import clock
 from churn_platform.errors import NotFoundError
 from churn_platform.outlets.kinds import Announcement
 from churn_platform.outlets.tables import ANNOUNCEMENT, DELIVERY, OUTLET, moment, stored
+from churn_platform.records.database import own_tables
 from churn_platform.records.home import Home
 from churn_platform.records.ids import uuid7
 from churn_platform.records.sql import open_database, reading
@@ -76,9 +78,10 @@ class Outbox:
     @classmethod
     def open(cls, home: Home) -> Self:
         """Open the outbox of a home, making its database (mode 0600) where there is none."""
-        path = home.outlets / "outbox.db"
-        engine = open_database(path, migrations="outlets")
-        path.chmod(0o600)
+        place = own_tables(home, home.outlets / "outbox.db")
+        engine = open_database(place, migrations="outlets")
+        if isinstance(place, Path):
+            place.chmod(0o600)
         return cls(engine)
 
     def announce(

@@ -18,6 +18,7 @@ FOLDERS: Final = (
     "vault",
     "store",
     "refs",
+    "events",
     "dagster",
     "mlflow",
     "feast",
@@ -90,6 +91,11 @@ class Home:
     def refs(self) -> Path:
         """Which artifact each partition of an asset is."""
         return self.root / "refs"
+
+    @property
+    def events(self) -> Path:
+        """Append-only logs, a folder for each stream: predictions, lineage."""
+        return self.root / "events"
 
     @property
     def dagster(self) -> Path:
