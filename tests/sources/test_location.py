@@ -19,7 +19,9 @@ FLAT: dict[str, Any] = {
     "problem": "churn",
     "shape": "snapshot",
     "label": {"source": "column", "column": "left", "positive": "yes"},
-    "tables": {"snapshot": {"path": "what it was called then.csv", "entity": "id", "columns": {"age": {"type": "number"}}}},
+    "tables": {
+        "snapshot": {"path": "what it was called then.csv", "entity": "id", "columns": {"age": {"type": "number"}}}
+    },
 }
 
 
