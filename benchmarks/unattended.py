@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -225,6 +226,7 @@ class Company:
 def run(bench: Bench) -> Iterator[Figure]:
     months = int(os.environ.get("UNATTENDED_MONTHS", len(PLAN)))
     customers = int(os.environ.get("UNATTENDED_CUSTOMERS", CUSTOMERS))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the demo is ended in order then, too
     with tempfile.TemporaryDirectory() as folder:
         company = Company(Path(folder), customers)
         left = -1
