@@ -2,7 +2,7 @@
 
 A simulated company lives through a price shock and its end, a month without one feed, and changed reasons to leave,
 with quiet months between. Nobody does anything but let the months pass. Takes about half an hour on two free cores; one
-line for each month goes to stderr. ``UNATTENDED_MONTHS`` and ``UNATTENDED_CUSTOMERS`` make it shorter, for a look at it.
+line for each month goes to stderr. ``UNATTENDED_MONTHS`` and ``UNATTENDED_CUSTOMERS`` make it shorter, for a look.
 """
 
 from __future__ import annotations
