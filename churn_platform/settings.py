@@ -59,6 +59,12 @@ class Settings(BaseSettings):
         description="After so many months with certain labels that it has not seen, a new champion is learned even "
         "where nothing is wrong.",
     )
+    outlet_seconds: int = Field(
+        default=5, ge=1, description="How often the outbox is looked at for what there is to tell and to try again."
+    )
+    outlet_private_addresses: bool = Field(
+        default=False, description="Whether webhooks may go to addresses inside the network (127.0.0.1, 10.0.0.0/8 …)."
+    )
     memory_limit: str = Field(
         default="2GB",
         pattern=r"^\d+(MB|GB)$",
