@@ -19,17 +19,21 @@ STARTING_SECONDS: Final = 120.0
 def checks(home: Home) -> Iterator[tuple[str, Check]]:
     daemon = next((program for program in programs(home.run) if program.name == "dagster-daemon"), None)
     yield "Dagster", partial(instance_is_sound, home)
-    if configured() is not None or (home.dagster / "storage").exists():
+    if _is_made(home):
         yield "daemon", partial(daemon_speaks, daemon)
         yield "sensors", sensors_succeed
         yield "runs", partial(no_run_is_stuck, daemon)
+
+
+def _is_made(home: Home) -> bool:
+    return configured() is not None or (home.dagster / "storage").exists()
 
 
 def instance_is_sound(home: Home) -> Finding:
     """Reachable, and its tables at the newest revision."""
     from resources import health, runner
 
-    if configured() is None and not (home.dagster / "storage").exists():
+    if not _is_made(home):
         return well("Dagster", "no instance yet; `churn demo` makes it")
     mend = "Stop what runs, copy CHURN_HOME/dagster aside, and run `churn demo --exit`: it is made anew."
     try:

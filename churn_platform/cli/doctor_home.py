@@ -31,13 +31,19 @@ def checks(home: Home, ports: Mapping[str, int]) -> Iterator[tuple[str, Check]]:
     yield "processes", partial(no_leftovers, home)
     for lock in sorted(home.run.glob("*.lock")):
         yield lock.name, partial(lock_is_sound, lock)
-    yield "database", partial(database_opens, home)
+    yield "database", partial(database_is_reached, home)
     yield "vault", partial(vault_opens, home)
     yield "source", partial(source_is_known, home)
     yield "champion", partial(champion_can_be_read, home)
     yield "online store", partial(online_is_current, home)
     yield "servers", partial(servers_answer, home)
     yield "outlets", partial(outlets_deliver, home)
+
+
+def database_is_reached(home: Home) -> Finding:
+    """Our own tables open, wherever they are."""
+    reached = reach(home)
+    return well("database", f"{reached.place}, PostgreSQL {reached.version}" if reached else "SQLite, below CHURN_HOME")
 
 
 def port_is_free(home: Home, option: str, port: int) -> Finding:
@@ -52,14 +58,6 @@ def port_is_free(home: Home, option: str, port: int) -> Finding:
         who = _listener(port)
         return ill(name, f"taken by {who or 'another program'}.", error.mend)
     return well(name, "free" if port else "a free one is taken")
-
-
-def database_opens(home: Home) -> Finding:
-    """Our own tables can be opened, where the settings say that they are."""
-    reached = reach(home)
-    if reached is None:
-        return well("database", "SQLite, below CHURN_HOME")
-    return well("database", f"{reached.place}, PostgreSQL {reached.version}")
 
 
 def _listener(port: int) -> str:
