@@ -18,7 +18,14 @@ from resources.store import StoreResource
     "digest; pseudonyms only. What else gets the list (a table, another file, a webhook) is told through the outbox.",
     code_version=version_of("outlets", "assets/outlets.py"),
     deps=["scores_current"],
-    check_specs=[dg.AssetCheckSpec("file_is_the_list", asset="scores_outlet")],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "file_is_the_list",
+            asset="scores_outlet",
+            description="The published file has the same bytes, by their SHA-256, as the list in the store; a later list "
+            "that is there already stays.",
+        )
+    ],
 )
 def scores_outlet(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
     """Publish the newest list and put its announcement into the outbox."""
