@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from churn_platform.errors import ChurnError, ConfigurationError
+from churn_platform.errors import ChurnError, ConfigurationError, NotReadyError
 from churn_platform.records.home import Home
 from churn_platform.records.provenance import Node, Plan, digest_of, make_plan
 from churn_platform.records.refs import Refs
@@ -163,13 +163,22 @@ def _lost(home: Home) -> Callable[[str, Mapping[str, object]], str | None]:
             return "the model registry is gone"
         if asset == "champion" and not (home.champion / "pointer.json").is_file():
             return "the champion's files are gone"
-        if asset == "online_features" and not (home.feast / "online.db").is_file():
+        if asset == "online_features" and not _is_online(home):
             return "the online store is gone"
         if asset == "champion_bento" and not bento_exists(home, str(ref.get("tag"))):
             return "the bento is gone"
         return None
 
     return lost
+
+
+def _is_online(home: Home) -> bool:
+    from churn_platform.features.packed.opening import open_store
+
+    try:
+        return bool(open_store(home).generation().views)
+    except NotReadyError:
+        return False
 
 
 def run(

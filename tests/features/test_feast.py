@@ -32,11 +32,12 @@ from churn_platform.features.feast_store import (
     historical,
     materialize,
     open_feast,
+    register_model,
     repo_config,
     sync_offline,
 )
 from churn_platform.features.observation import instant
-from churn_platform.features.online import Missing, OnlineReader
+from churn_platform.features.online import Missing, OnlineReader, Vector
 from churn_platform.features.skew import skew
 from churn_platform.records.home import Home
 from churn_platform.records.refs import Refs
@@ -170,15 +171,34 @@ def test_only_the_newest_month_goes_online(shop: Shop) -> None:
         materialize(shop.home, "2024-10-01")
 
 
-def test_a_half_done_materialization_is_seen(shop: Shop) -> None:
+def test_an_older_month_never_overwrites_a_newer_one(shop: Shop) -> None:
     feast = open_feast(shop.home)
     one_view = next(iter(families(shop.features)))
     earlier = instant(MONTHS[1]).replace(tzinfo=UTC)
     who = sorted(set(shop.customers(MONTHS[1])) & set(shop.customers(MONTHS[-1])))[0]
+    before = OnlineReader(shop.home).get([who], at=NEWEST)[who]
     feast.materialize(earlier - timedelta(seconds=1), earlier, feature_views=[one_view])
-    assert OnlineReader(shop.home).get([who], at=NEWEST)[who] == Missing("mixed", NEWEST)
-    materialize(shop.home, MONTHS[-1])
-    assert isinstance(OnlineReader(shop.home).get([who], at=NEWEST)[who], dict)
+    after = OnlineReader(shop.home).get([who], at=NEWEST)[who]
+    assert isinstance(before, Vector)
+    assert isinstance(after, Vector)
+    assert after == before
+    assert after.generation == before.generation + 1, "it was a generation of its own, and changed no vector"
+
+
+def test_each_model_version_has_a_service(shop: Shop) -> None:
+    names = [feature.name for feature in shop.features][::3]
+    assert register_model(shop.home, "3", names) == "churn_v3"
+    service = open_feast(shop.home).get_feature_service("churn_v3")
+    assert [one.name for view in service.feature_view_projections for one in view.features] == names
+    apply(shop.home, shop.features)
+    found = {one.name for one in open_feast(shop.home).list_feature_services()}
+    assert found == {"churn", "churn_v3"}
+    who = shop.customers(MONTHS[-1])[0]
+    with clock.as_of(NEWEST):
+        answer = open_feast(shop.home).get_online_features(service, [{"customer_id": who}]).to_dict()
+    vector = OnlineReader(shop.home).get([who], at=NEWEST)[who]
+    assert isinstance(vector, Vector)
+    assert answer == {"customer_id": [who], **{name: [vector[name]] for name in names}}
 
 
 def test_apply_again_keeps_serving_and_follows_the_catalogue(shop: Shop, tmp_path: Path) -> None:
@@ -187,7 +207,7 @@ def test_apply_again_keeps_serving_and_follows_the_catalogue(shop: Shop, tmp_pat
     assert isinstance(OnlineReader(shop.home).get([who], at=NEWEST)[who], dict)
 
     home = Home.open(tmp_path)
-    with pytest.raises(NotReadyError, match="No features are registered"):
+    with pytest.raises(NotReadyError, match="No features are online"):
         OnlineReader(home)
     with pytest.raises(FeatureError, match="no features to register"):
         apply(home, [])
@@ -223,7 +243,7 @@ def test_a_snapshot_is_served_without_a_time_to_live(tmp_path: Path) -> None:
     sync_offline(home, {"snapshot": month["snapshot"].digest}, store=store)
     apply(home, catalogue_for(contract), problem="telco")
     assert materialize(home, "snapshot") == 3
-    reader = OnlineReader(home, problem="telco")
+    reader = OnlineReader(home)
     vector = reader.get(["b"], at=datetime(2030, 1, 1, tzinfo=UTC))["b"]
     assert isinstance(vector, dict)
     assert vector["MonthlyCharges"] == vector["mrr"] == 29.85
@@ -237,14 +257,14 @@ def test_a_snapshot_is_served_without_a_time_to_live(tmp_path: Path) -> None:
         digest = store.put_file(path)
     sync_offline(home, {"snapshot": digest}, store=store)
     assert materialize(home, "snapshot") == 2
-    assert OnlineReader(home, problem="telco").get(["b"])["b"] == Missing("not_found")
+    assert OnlineReader(home).get(["b"])["b"] == Missing("not_current", instant("snapshot").replace(tzinfo=UTC))
 
 
 def test_the_repository_says_what_the_library_says(shop: Shop) -> None:
     text = (REPO / "feature_store.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(text.replace("${CHURN_HOME}", str(shop.home.root))) == repo_config(shop.home)
     production = yaml.safe_load((REPO / "feature_store.production.yaml").read_text(encoding="utf-8"))
-    assert production["online_store"]["type"] == "redis"
+    assert production["online_store"]["type"].endswith(".PackedRedisOnlineStore")
     assert production["project"] == repo_config(shop.home)["project"]
 
 
