@@ -169,7 +169,8 @@ class RedisStore:
                 for _ in range(_ATTEMPTS):
                     generation = self._current()
                     indices = [view.index for view in generation.views]
-                    arguments = [self._prefix, generation.pointer, len(indices), *indices, *keys[start : start + 1000]]
+                    arguments: list[Any] = [self._prefix, generation.pointer, len(indices), *indices]
+                    arguments += keys[start : start + 1000]
                     done = self._remove(keys=[self._key("current"), self._key("building")], args=arguments)
                     if done >= 0:
                         break
