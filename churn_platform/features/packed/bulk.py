@@ -83,8 +83,8 @@ def encode(table: pa.Table, layout: Layout, *, key: str, event: str, created: st
         raise FeatureError(
             f"{key} has an id that is empty or longer than {MAX_KEY} bytes.", mend="Mend the ids.", field=key
         )
-    head = np.dtype([("event", "<i8"), ("created", "<i8"), ("digest", "V8"), ("values", "<f8", (len(layout.columns),))])
-    packed = np.zeros(len(order), head)
+    head = [("event", "<i8"), ("created", "<i8"), ("digest", "V8")]
+    packed = np.zeros(len(order), np.dtype([*head, ("values", "<f8", (len(layout.columns),))]))
     packed["event"], packed["created"] = events[order], made[order]
     packed["digest"] = np.void(layout.digest)
     for i, column in enumerate(layout.columns):
@@ -98,7 +98,8 @@ def encode(table: pa.Table, layout: Layout, *, key: str, event: str, created: st
         elif pa.types.is_integer(values.type):
             _exact(values, column.name)
         packed["values"][:, i] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)[order]
-    return Block(keys, packed.view(np.uint8).reshape(len(order), -1), packed["event"].copy(), packed["created"].copy())
+    records = packed.view(np.uint8).reshape(len(order), layout.record.size)
+    return Block(keys, records, packed["event"].copy(), packed["created"].copy())
 
 
 def merge(block: Block, current: Iterable[Item], layout: Layout) -> tuple[list[Item], list[tuple[bytes, int]], int]:

@@ -276,6 +276,8 @@ class LmdbBuilding:
             for name, _, customer in (entry.partition(b"\0") for entry in touched):
                 if not name:  # removed from every view
                     self._departed.pop(customer, None)
+                    for new in self._generation.views:
+                        txn.delete(new.index.to_bytes(2, "big") + customer, db=slot)
                 for new in self._generation.views:
                     if name in (b"", new.name.encode()):
                         _settle(txn, current.by_name.get(new.name), last, new, slot, customer)

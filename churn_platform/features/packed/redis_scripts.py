@@ -87,6 +87,7 @@ for _, entry in ipairs(redis.call('SMEMBERS', journal)) do
   for i = 7, #ARGV, 4 do
     if name == '' or name == ARGV[i] then
       local rows = prefix .. 'rows:' .. number .. ':' .. ARGV[i + 2]
+      if name == '' then redis.call('HDEL', rows, customer) end
       local record = ARGV[i + 1] ~= '' and redis.call('HGET', prefix .. 'rows:' .. last .. ':' .. ARGV[i + 1], customer)
       if not record then
         redis.call('HDEL', rows, customer)
