@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import secrets
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -121,16 +122,18 @@ class Generation:
     Attributes:
         number: counts materializations; ``revision`` counts changes of the views' declarations in between.
         slot: where an embedded store keeps the rows.
+        epoch: made at random when a store is first written: readers notice when it was emptied and begun anew.
     """
 
     number: int
     revision: int
     views: tuple[View, ...]
-    slot: int = 0
+    slot: int
+    epoch: str
     pointer: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "pointer", f"{self.number}.{self.revision}")
+        object.__setattr__(self, "pointer", f"{self.number}.{self.revision}.{self.epoch}")
 
     def view(self, name: str) -> View:
         """One view; FeatureError where it was never declared."""
@@ -159,9 +162,15 @@ class Generation:
             "generation": self.number,
             "revision": self.revision,
             "slot": self.slot,
+            "epoch": self.epoch,
             "views": [view.to_json() for view in self.views],
         }
         return json.dumps(document).encode()
+
+    @classmethod
+    def first(cls, number: int) -> Generation:
+        """The empty generation of a new store."""
+        return cls(number, 0, (), 0, secrets.token_hex(4))
 
     @classmethod
     def from_bytes(cls, text: bytes) -> Generation:
@@ -182,7 +191,7 @@ class Generation:
             )
             for one in value["views"]
         )
-        return cls(value["generation"], value["revision"], views, value["slot"])
+        return cls(value["generation"], value["revision"], views, value["slot"], value["epoch"])
 
     def declared(self, specs: Mapping[str, ViewSpec], gone: Iterable[str] = ()) -> Generation:
         """This generation after views were declared anew: new ones are added, lifetimes follow, layouts stay."""
@@ -200,7 +209,7 @@ class Generation:
                 views.append(View(name, top, spec.layout, spec.ttl or timedelta(0)))
         if tuple(views) == self.views:
             return self
-        return Generation(self.number, self.revision + 1, tuple(views), self.slot)
+        return Generation(self.number, self.revision + 1, tuple(views), self.slot, self.epoch)
 
 
 def micros(moment: datetime) -> int:

@@ -170,14 +170,12 @@ class LmdbStore:
             for name in (f"slot{slot}", f"departed{slot}", "journal"):
                 txn.drop(db[name], delete=False)
             txn.put(_BUILDING, str(number).encode(), db=db["meta"])
-        return LmdbBuilding(self, Generation(number, 0, made, slot), carried)
+        return LmdbBuilding(self, Generation(number, 0, made, slot, current.epoch), carried)
 
     def clear(self) -> None:
         with self._writing() as (db, txn):
-            last = txn.get(_SEQUENCE, b"0", db["meta"])
             for one in db.databases.values():
                 txn.drop(one, delete=False)
-            txn.put(_SEQUENCE, last, db=db["meta"])  # no number is used twice: readers know a generation by it
 
     def close(self) -> None:
         """Close the environment of this process."""
@@ -235,7 +233,7 @@ def _next(db: Environment, txn: Any) -> int:
 
 
 def _first(db: Environment, txn: Any) -> Generation:
-    return Generation(_next(db, txn), 0, ())
+    return Generation.first(_next(db, txn))
 
 
 class LmdbBuilding:

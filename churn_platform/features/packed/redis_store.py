@@ -70,7 +70,7 @@ class RedisStore:
         self._prefix = f"{{churn:{namespace}}}:"
         self._grace = grace
         self._seen: Generation | None = None
-        self._dictionaries: dict[bytes, tuple[int, Dictionary]] = {}
+        self._dictionaries: dict[str, tuple[int, Dictionary]] = {}
         client = self._redis
         self._push = client.register_script(redis_scripts.PUSH)
         self._remove = client.register_script(redis_scripts.REMOVE)
@@ -101,12 +101,16 @@ class RedisStore:
                 for i, stamp in enumerate(tombstones)
                 if stamp is not None and not any(column[i] is not None for column in records)
             }
-            dictionaries = {digest: self._dictionary(digest, size) for digest, size in sizes.items()}
+            dictionaries = {
+                view.layout.digest: self._dictionary(name, sizes[name])
+                for view in chosen
+                if (name := _dictionary_name(generation, view.layout)) in sizes
+            }
         return Reading(generation, chosen, records, departed, dictionaries)
 
     def _read(
         self, generation: Generation, views: tuple[View, ...], keys: list[bytes]
-    ) -> tuple[list[list[bytes | None]], list[bytes | None], dict[bytes, int]] | None:
+    ) -> tuple[list[list[bytes | None]], list[bytes | None], dict[str, int]] | None:
         """Rows, tombstones and sizes of dictionaries in one round trip; None where the pointer has moved."""
         pipe = self._redis.pipeline(transaction=True)
         pipe.get(self._key("current"))
@@ -114,9 +118,9 @@ class RedisStore:
             for view in views:
                 pipe.hmget(self._rows(generation.number, view.index), keys)
             pipe.hmget(self._key("departed", generation.number), keys)
-        coded = [view.layout.digest for view in views if view.layout.categories]
-        for digest in coded:
-            pipe.hlen(self._key("codes", digest.hex()))
+        coded = [_dictionary_name(generation, view.layout) for view in views if view.layout.categories]
+        for name in coded:
+            pipe.hlen(self._key("codes", name))
         pointer, *answers = pipe.execute()
         if pointer != generation.pointer.encode():
             return None
@@ -146,16 +150,13 @@ class RedisStore:
     def push(self, view: str, layout: Layout, rows: Sequence[Row]) -> int:
         with self._reached():
             for _ in range(_ATTEMPTS):
-                generation = self._seen or self._current()
+                generation = self._current()
                 found = generation.view(view)
                 if found.layout != layout:
-                    generation = self._current()
-                    found = generation.view(view)
-                    if found.layout != layout:
-                        raise other_layout(found, layout)
+                    raise other_layout(found, layout)
                 arguments: list[Any] = [self._prefix, generation.pointer, view, found.index]
                 for customer, event, created, values in rows:
-                    arguments += [key_of(customer), pack(layout, event, created, self._floats(layout, values))]
+                    arguments += [key_of(customer), pack(layout, event, created, self._floats(generation, layout, values))]
                 written = self._push(keys=[self._key("current"), self._key("building")], args=arguments)
                 if written >= 0:
                     return int(written)
@@ -189,16 +190,13 @@ class RedisStore:
             pipe.set(self._key("building"), number)
             pipe.execute()
             self._sweep()
-        return RedisBuilding(self, Generation(number, 0, made), carried)
+        return RedisBuilding(self, Generation(number, 0, made, 0, current.epoch), carried)
 
     def clear(self) -> None:
         with self._reached():
-            sequence = self._redis.get(self._key("sequence"))
             keys = list(self._redis.scan_iter(match=self._prefix.replace("{", "[{]") + "*", count=1000))
             if keys:
                 self._redis.unlink(*keys)
-            if sequence is not None:  # no number is used twice: readers know a generation by it
-                self._redis.set(self._key("sequence"), sequence)
         self._seen = None
 
     def close(self) -> None:
@@ -246,7 +244,7 @@ class RedisStore:
             raw = pipe.get(pointer)
             if raw is None:
                 number = int(pipe.incr(self._key("sequence")))
-                before = Generation(number, 0, ())
+                before = Generation.first(number)
             else:
                 before = Generation.from_bytes(pipe.hget(self._key("documents"), raw))
             after = change(before)
@@ -260,36 +258,34 @@ class RedisStore:
         altered: Generation = self._redis.transaction(attempt, pointer, value_from_callable=True)
         return altered
 
-    def _floats(self, layout: Layout, values: Sequence[Value]) -> list[float | None]:
+    def _floats(self, generation: Generation, layout: Layout, values: Sequence[Value]) -> list[float | None]:
+        name = _dictionary_name(generation, layout)
         return [
-            self._code(layout, column.name, value) if isinstance(value, str) else value
+            self._code(name, column.name, value) if isinstance(value, str) else value
             for column, value in zip(layout.columns, values, strict=True)
         ]
 
-    def _code(self, layout: Layout, feature: str, text: str) -> int:
-        known = self._dictionaries.get(layout.digest, (0, {}))[1].get(feature, ())
-        if text in known:
-            return list(known).index(text)
-        return self._assign(layout, feature, [text])[0]
+    def _code(self, name: str, feature: str, text: str) -> int:
+        known = self._dictionaries.get(name, (0, {}))[1].get(feature, ())
+        return list(known).index(text) if text in known else self._assign(name, feature, [text])[0]
 
-    def _assign(self, layout: Layout, feature: str, texts: Sequence[str]) -> list[int]:
+    def _assign(self, name: str, feature: str, texts: Sequence[str]) -> list[int]:
         """Codes of texts; written before any row that has them."""
         if not texts:
             return []
-        found = self._codes(keys=[self._key("codes", layout.digest.hex())], args=[feature, *texts])
-        return [int(code) for code in found]
+        return [int(code) for code in self._codes(keys=[self._key("codes", name)], args=[feature, *texts])]
 
-    def _dictionary(self, digest: bytes, size: int) -> Dictionary:
-        seen = self._dictionaries.get(digest)
+    def _dictionary(self, name: str, size: int) -> Dictionary:
+        seen = self._dictionaries.get(name)
         if seen is None or seen[0] != size:
-            raw = self._redis.hgetall(self._key("codes", digest.hex()))
+            raw = self._redis.hgetall(self._key("codes", name))
             texts: dict[str, dict[int, str]] = {}
             for field, code in raw.items():
                 feature, mark, text = field.partition(b"\0")
                 if mark:
                     texts.setdefault(feature.decode(), {})[int(code)] = text.decode()
-            seen = (size, {name: [known[i] for i in range(len(known))] for name, known in texts.items()})
-            self._dictionaries[digest] = seen
+            seen = (size, {feature: [known[i] for i in range(len(known))] for feature, known in texts.items()})
+            self._dictionaries[name] = seen
         return seen[1]
 
     def _scan(self, number: int, view: View) -> Iterator[Item]:
@@ -331,6 +327,7 @@ class RedisBuilding:
 
     def load(self, view: str, table: pa.Table, *, key: str, event: str, created: str | None) -> int:
         found, store = self._generation.view(view), self._store
+        dictionary = _dictionary_name(self._generation, found.layout)
         with store._reached():
             block = encode(
                 table,
@@ -338,7 +335,7 @@ class RedisBuilding:
                 key=key,
                 event=event,
                 created=created,
-                codes=lambda feature, texts: store._assign(found.layout, feature, texts),
+                codes=lambda feature, texts: store._assign(dictionary, feature, texts),
             )
             current = store._current()
             old = current.by_name.get(view)
@@ -396,6 +393,10 @@ class RedisBuilding:
                 pipe.execute_command("HSET", name, *flat)
             if pipe.execute()[0] != mine:
                 raise superseded()
+
+
+def _dictionary_name(generation: Generation, layout: Layout) -> str:
+    return f"{generation.epoch}:{layout.digest.hex()}"
 
 
 def _moving() -> NotReadyError:

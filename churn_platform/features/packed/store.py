@@ -164,4 +164,4 @@ def observe(generation: Generation, view: View, observed: int | None, before: in
     """The generation after a view was loaded with rows up to ``observed``; never earlier than ``before``."""
     newest = max((one for one in (observed, before) if one is not None), default=None)
     views = tuple(replace(one, observed=newest) if one.name == view.name else one for one in generation.views)
-    return Generation(generation.number, generation.revision, views, generation.slot)
+    return Generation(generation.number, generation.revision, views, generation.slot, generation.epoch)

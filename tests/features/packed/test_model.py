@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
@@ -16,13 +17,13 @@ from churn_platform.features.packed.redis_store import RedisStore
 from churn_platform.features.packed.store import Building, PackedStore
 from tests.features.packed.conftest import KEYS, LAYOUT, SPECS, Rows, row, state, table
 
-CUSTOMERS = ["a", "b", "c", "d"]
+CUSTOMERS = ["a", "b", "c"]
 VIEWS = list(SPECS)
-times = st.integers(0, 3)
+times = st.integers(0, 2)
 values = st.tuples(st.one_of(st.none(), st.sampled_from([0.0, -1.5, 3.0])), st.sampled_from([None, "x", "y", "ü\0z"]))
 rows = st.dictionaries(st.sampled_from(CUSTOMERS), st.tuples(times, times, values))
 QUICK = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
 
 
@@ -101,6 +102,12 @@ class Machine(RuleBasedStateMachine):
         self.departed |= {who: moment for who, moment in self.leavers.items() if who not in self.removed}
         self.building = None
 
+    @rule(found=st.tuples(rows, rows))
+    def begin_and_load(self, found: tuple[dict[str, Any], dict[str, Any]]) -> None:
+        self.begin()
+        for one in found:
+            self.load(one)
+
     @precondition(lambda self: self.building is not None)
     @rule()
     def abort(self) -> None:
@@ -118,14 +125,42 @@ class Machine(RuleBasedStateMachine):
         assert departed == {who: moment for who, moment in self.departed.items() if who in absent}
 
 
-@pytest.mark.parametrize("kind", ["lmdb", "redis"])
-def test_rows_in_any_order(kind: str, request: pytest.FixtureRequest) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+pushes = st.tuples(st.sampled_from(VIEWS), st.sampled_from(CUSTOMERS), times, times, values)
+steps = st.lists(st.one_of(pushes, st.sampled_from(CUSTOMERS)), max_size=5)
+
+
+@pytest.fixture(params=["lmdb", "redis"])
+def machine(request: pytest.FixtureRequest) -> Iterator[type[Machine]]:
+    memory = Path("/dev/shm")  # noqa: S108 - thousands of commits: their fsync is not what is tested
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         store: Any = (
             LmdbStore(Path(folder) / "online.lmdb")
-            if kind == "lmdb"
+            if request.param == "lmdb"
             else RedisStore(request.getfixturevalue("redis_url"), "model", grace=0.0)
         )
-        machine = type("On" + kind, (Machine,), {"made": store})
-        run_state_machine_as_test(machine, settings=QUICK)
+        yield type("On" + request.param, (Machine,), {"made": store})
         store.close()
+
+
+def test_rows_in_any_order(machine: type[Machine]) -> None:
+    run_state_machine_as_test(machine, settings=QUICK)
+
+
+@settings(QUICK, max_examples=400)
+@given(before=steps, delivered=st.tuples(rows, rows), during=steps)
+def test_what_happens_before_and_during_a_materialization(
+    machine: type[Machine], before: list[Any], delivered: tuple[Any, Any], during: list[Any]
+) -> None:
+    one = machine()
+    one.begin_empty()
+    _take(one, before)
+    one.begin_and_load(delivered)
+    _take(one, during)
+    one.reads_what_the_model_says()
+    one.commit()
+    one.reads_what_the_model_says()
+
+
+def _take(machine: Machine, steps: list[Any]) -> None:
+    for step in steps:
+        machine.remove(step) if isinstance(step, str) else machine.push(*step)
