@@ -119,7 +119,6 @@ class Front:
         runtime.metrics.prediction(answer.variant, answer.model_version, answer.risk_band)
         await asgi.send_json(send, answer)
 
-
     async def _features(self, scope: Scope, customer_id: str, send: Send) -> None:
         """GET /v1/features/{customer_id}."""
         runtime = self._runtime

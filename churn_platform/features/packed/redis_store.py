@@ -156,7 +156,10 @@ class RedisStore:
                     raise other_layout(found, layout)
                 arguments: list[Any] = [self._prefix, generation.pointer, view, found.index]
                 for customer, event, created, values in rows:
-                    arguments += [key_of(customer), pack(layout, event, created, self._floats(generation, layout, values))]
+                    arguments += [
+                        key_of(customer),
+                        pack(layout, event, created, self._floats(generation, layout, values)),
+                    ]
                 written = self._push(keys=[self._key("current"), self._key("building")], args=arguments)
                 if written >= 0:
                     return int(written)
