@@ -52,38 +52,41 @@ from churn_platform.serving.runtime import Runtime
 
 threading.Thread(target=lambda: (sys.stdin.read(), __import__("os")._exit(0)), daemon=True).start()
 home = Home.open()
-runtime = Runtime(metrics=ServingMetrics(prometheus_client), keys=ApiKeys.open(home), identities=IdentityVault.open(home),
-                  vectors=OnlineReader(home))
+runtime = Runtime(metrics=ServingMetrics(prometheus_client), keys=ApiKeys.open(home))
+runtime.identities, runtime.vectors = IdentityVault.open(home), OnlineReader(home)
 uvicorn.run(build_app(runtime), host="127.0.0.1", port=int(sys.argv[1]), log_level="error", access_log=False)
 """
 
 
 def figures(bench: Bench) -> Iterator[Figure]:
     """Every online figure. Redis is started on a free port; where it is not installed, that is an error."""
-    with tempfile.TemporaryDirectory(prefix="churn-bench-") as folder, _redis(Path(folder)) as url:
-        with _settings(Path(folder) / "home", url) as use:
-            company = Company(Path(folder) / "home")
-            seconds: dict[str, Figure] = {}
-            for kind in ("lmdb", "redis"):
-                use(kind)
-                figure = bench.absolute(
-                    f"materialize_12m_{kind}_seconds", company.materialize, unit="s", goal=Goal("<=", 30)
-                )
-                seconds[kind] = figure
-                yield figure
-            yield bench.worst("materialize_12m_seconds", seconds, unit="s", goal=Goal("<=", 30))
-            for kind in ("lmdb", "redis"):
-                use(kind)
-                yield from _reads(bench, company, kind, url)
-            use("lmdb")
-            yield bench.absolute("http_feature_p95_ms", company.http, unit="ms", goal=Goal("<=", 10))
-            pushes: dict[str, Figure] = {}
-            for kind in ("lmdb", "redis"):
-                use(kind)
-                figure = bench.absolute(f"push_{kind}_p95_ms", company.push, unit="ms", goal=Goal("<=", 100))
-                pushes[kind] = figure
-                yield figure
-            yield bench.worst("push_p95_ms", pushes, unit="ms", goal=Goal("<=", 100))
+    with (
+        tempfile.TemporaryDirectory(prefix="churn-bench-") as folder,
+        _redis(Path(folder)) as url,
+        _settings(Path(folder) / "home", url) as use,
+    ):
+        company = Company(Path(folder) / "home")
+        seconds: dict[str, Figure] = {}
+        for kind in ("lmdb", "redis"):
+            use(kind)
+            figure = bench.absolute(
+                f"materialize_12m_{kind}_seconds", company.materialize, unit="s", goal=Goal("<=", 30)
+            )
+            seconds[kind] = figure
+            yield figure
+        yield bench.worst("materialize_12m_seconds", seconds, unit="s", goal=Goal("<=", 30))
+        for kind in ("lmdb", "redis"):
+            use(kind)
+            yield from _reads(bench, company, kind, url)
+        use("lmdb")
+        yield bench.absolute("http_feature_p95_ms", company.http, unit="ms", goal=Goal("<=", 10))
+        pushes: dict[str, Figure] = {}
+        for kind in ("lmdb", "redis"):
+            use(kind)
+            figure = bench.absolute(f"push_{kind}_p95_ms", company.push, unit="ms", goal=Goal("<=", 100))
+            pushes[kind] = figure
+            yield figure
+        yield bench.worst("push_p95_ms", pushes, unit="ms", goal=Goal("<=", 100))
 
 
 def _reads(bench: Bench, company: Company, kind: str, url: str) -> Iterator[Figure]:

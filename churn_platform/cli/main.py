@@ -11,7 +11,18 @@ from typing import Annotated, NoReturn
 import typer
 
 from churn_platform import __version__
-from churn_platform.cli import contract, demo, doctor, environment, keys, materialize, quarantine, serve, simulate
+from churn_platform.cli import (
+    contract,
+    demo,
+    doctor,
+    environment,
+    features,
+    keys,
+    materialize,
+    quarantine,
+    serve,
+    simulate,
+)
 from churn_platform.cli.explain import explained, full_disk
 from churn_platform.cli.output import err, print_error, print_json
 from churn_platform.errors import ChurnError
@@ -33,6 +44,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(contract.app, name="contract")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(features.app, name="features")
 
 
 def _version(value: bool) -> None:

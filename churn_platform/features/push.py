@@ -122,9 +122,17 @@ class Pusher:
             FeatureError: a view waits for its next materialization with another list of features.
             NotReadyError: nothing is online yet.
         """
-        checked = read_push(row, self._store.generation().views, self._vault.find, now=clock.now())
-        write(self._feast, checked)
+        checked = self.check(row)
+        self.write(checked)
         return checked
+
+    def check(self, row: Mapping[str, Any]) -> PushRow:
+        """Check a row and write nothing."""
+        return read_push(row, self._store.generation().views, self._vault.find, now=clock.now())
+
+    def write(self, row: PushRow) -> None:
+        """Write a checked row."""
+        write(self._feast, row)
 
 
 def write(feast: Any, row: PushRow) -> None:

@@ -1,8 +1,8 @@
 """The front: raw ASGI for the hot path, ahead of every framework's middleware.
 
-It answers POST /v1/predict and GET /v1/features/{customer_id} itself, lets the few system routes of the server around it pass, and gives
-everything else to the API application. No request with a customer's id in its path reaches the server's own
-middleware, whose access log and metrics would keep the path.
+It answers POST /v1/predict and GET /v1/features/{customer_id} itself, lets the few system routes of the server
+around it pass, and gives everything else to the API application. No request with a customer's id in its path reaches
+the server's own middleware, whose access log and metrics would keep the path.
 """
 
 from __future__ import annotations

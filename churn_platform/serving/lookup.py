@@ -29,7 +29,7 @@ def vector_of(runtime: Runtime, customer_id: str) -> OnlineVector:
         )
     found = vectors.get([pseudonym], at=runtime.now())[pseudonym]
     if isinstance(found, Missing):
-        raise _no_vector(found)
+        raise no_vector(found)
     values = {name: value for name, value in found.items() if name != "event_timestamp"}
     moment = found["event_timestamp"]
     # A flat file makes no claim about time; the instant that its rows carry is no date to show.
@@ -53,7 +53,8 @@ def features_of(runtime: Runtime, customer_id: str) -> CustomerFeatures:
     )
 
 
-def _no_vector(missing: Missing) -> NotFoundError | NotReadyError:
+def no_vector(missing: Missing) -> NotFoundError | NotReadyError:
+    """Why a known customer has no vector, as the answer to whoever asked."""
     if missing.reason == "mixed":
         return NotReadyError(
             "This customer's features are just being replaced.",
