@@ -12,7 +12,7 @@ def all_assets(tables: Sequence[str], label_tables: Sequence[str]) -> list[dg.As
     from assets.bento import champion_bento, scores_current
     from assets.champion import champion
     from assets.evaluation import evaluation, gate
-    from assets.features import churn_labels, customer_features, online_features
+    from assets.features import churn_labels, customer_features, feature_skew, online_features
     from assets.monitoring import business_report, drift_report
     from assets.sources import cross_rules, expectations, source_asset
     from assets.training import challenger, training_set
@@ -24,6 +24,7 @@ def all_assets(tables: Sequence[str], label_tables: Sequence[str]) -> list[dg.As
         customer_features(tables),
         churn_labels(label_tables),
         online_features,
+        feature_skew,
         training_set,
         challenger,
         evaluation,
