@@ -8,6 +8,7 @@ import dagster as dg
 from assets.partitions import check, must_hold, version_of
 from churn_platform import clock
 from churn_platform.errors import ChampionError
+from resources.feast import FeastResource
 from resources.lineage import LineageResource
 from resources.mlflow import MlflowResource
 from resources.store import StoreResource
@@ -27,7 +28,11 @@ FACTS = ("name", "version", "model", "package", "tier", "evaluation", "mlflow_ru
     check_specs=[must_hold("champion", "alias_agrees")],
 )
 def champion(
-    context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, mlflow: MlflowResource
+    context: dg.AssetExecutionContext,
+    lineage: LineageResource,
+    store: StoreResource,
+    mlflow: MlflowResource,
+    feast: FeastResource,
 ) -> Iterator[Any]:
     """Promote what the gate let through; keep the champion otherwise.
 
@@ -61,6 +66,7 @@ def champion(
             mend="Bring more months or customers, or a larger --budget; the asset gate lists every check.",
         )
     project(home, objects, facts)
+    service = feast.register_model(store, facts)
     step.write(facts["package"], **facts)
     alias = mlflow.champion_version(home)
     yield from step.result(
@@ -69,6 +75,7 @@ def champion(
             "model": facts["model"],
             "mlflow/model_version": facts["version"],
             "mlflow/run_id": facts["mlflow_run"],
+            "feature_service": service,
         },
         checks=[
             check(

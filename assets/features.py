@@ -195,8 +195,8 @@ def online_features(
     group_name="features",
     kinds={"feast"},
     owners=["team:data"],
-    description="A sample of the customers online now: packed record, Feast's online API, Feast's history and the table "
-    "must agree exactly; with availability, freshness and drift since the month before. Each night.",
+    description="A sample of the customers online now: packed record, Feast's online API, Feast's history and the "
+    "table must agree exactly; with availability, freshness and drift since the month before. Each night.",
     code_version=version_of(
         "features/skew.py",
         "features/health.py",

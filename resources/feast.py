@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -26,7 +27,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Health:
-    """What is online, compared and looked after. ``digest`` is that of the record in the store; texts are for people."""
+    """What is online, looked after. ``digest`` is that of the record in the store; texts are for people."""
 
     digest: str
     customers: int
@@ -83,6 +84,18 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             equal=not found.differing,
             different="; ".join(found.differing) or "none",
         )
+
+    def register_model(self, store: StoreResource, champion: Mapping[str, Any]) -> str:
+        """A feature service of what the champion reads; its name.
+
+        Args:
+            champion: its reference, with ``version`` and ``model``, whose package is in the home.
+        """
+        from churn_platform.champion.package import load_package
+        from churn_platform.features.feast_store import register_model
+
+        package = load_package(store.home.champion / champion["model"])
+        return register_model(store.home, champion["version"], [one.name for one in package.features])
 
     def health(self, store: StoreResource, month: str, features: str) -> Health:
         """Skew, availability, freshness and month-to-month drift of what is online.
