@@ -54,11 +54,13 @@ def show(
 
     Example: `churn features show ACME-1042 --at 2026-03-01`
     """
+    from churn_platform.cli.environment import enter_home
     from churn_platform.cli.output import out, print_json
     from churn_platform.errors import UnknownCustomerError
     from churn_platform.records.home import Home
     from churn_platform.records.vault import IdentityVault
 
+    enter_home()  # "now" is that of the home's data
     home = Home.open()
     pseudonym = IdentityVault.open(home).find(customer)
     if pseudonym is None:
@@ -117,11 +119,13 @@ def push(
 
     Example: `churn features push rows.jsonl`
     """
+    from churn_platform.cli.environment import enter_home
     from churn_platform.cli.output import out, print_json
     from churn_platform.features.push import Pusher
     from churn_platform.records.home import Home
 
     found = _rows(rows)
+    enter_home()  # "now" is that of the home's data
     pusher = Pusher(Home.open())
     checked = [pusher.check(row) for row in found]
     for row in checked:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from churn_platform import clock
+from churn_platform import clock, settings
 from churn_platform.errors import FeatureError, NotReadyError
 from churn_platform.features.assemble import assemble
 from churn_platform.features.catalogue import Feature, catalogue_for, catalogue_to_json, families
@@ -36,9 +36,11 @@ from churn_platform.features.feast_store import (
     repo_config,
     sync_offline,
 )
+from churn_platform.features.health import availability, freshness
 from churn_platform.features.observation import instant
 from churn_platform.features.online import Missing, OnlineReader, Vector
-from churn_platform.features.skew import skew
+from churn_platform.features.packed.opening import open_store
+from churn_platform.features.skew import skew, skew_online
 from churn_platform.records.home import Home
 from churn_platform.records.refs import Refs
 from churn_platform.records.store import ContentStore
@@ -46,6 +48,7 @@ from tests.features.data import Tables, relational
 from tests.features.random_tables import random_tables
 from tests.features.test_snapshot import snapshot
 from tests.features.test_snapshot import version as snapshot_version
+from tests.records.servers import postgres_server, redis_server
 
 REPO = Path(__file__).parents[2] / "feature_repo"
 MONTHS = ("2024-07-01", "2024-08-01", "2024-09-01")
@@ -308,3 +311,38 @@ def test_objects_of_one_catalogue_are_the_same(shop: Shop) -> None:
     assert current_objects(shop.home) is current_objects(shop.home)
     assert service_name("churn") == "churn"
     assert service_name("renewal") == "churn_renewal"
+
+
+def test_what_is_online_now_is_looked_after(shop: Shop) -> None:
+    with clock.as_of(NEWEST + timedelta(days=3)):
+        found, there, age = skew_online(shop.home), availability(shop.home, MONTHS[-1]), freshness(shop.home)
+        assert found.differing == ()
+        assert found.customers == len(shop.customers(MONTHS[-1])) - found.pushed > 5
+        assert there.low == {}
+        assert (age.observed, age.age, age.fresh) == (NEWEST, timedelta(days=3), True)
+        gone = shop.customers(MONTHS[-1])[:3]
+        assert open_store(shop.home).remove(gone) > 0
+        assert availability(shop.home, MONTHS[-1]).low, "who is not online is not available"
+    with clock.as_of(NEWEST + TTL + timedelta(days=1)):
+        assert not freshness(shop.home).fresh
+    materialize(shop.home, MONTHS[-1])
+    with clock.as_of(NEWEST):
+        assert availability(shop.home, MONTHS[-1]).low == {}
+
+
+def test_redis_and_a_registry_on_postgresql(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with postgres_server() as registry, redis_server() as redis:
+        registry = registry.replace("postgresql://", "postgresql+psycopg2://")
+        variables = {"CHURN_REGISTRY_URL": registry, "CHURN_ONLINE_STORE": "redis", "CHURN_REDIS_URL": redis}
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        settings.reload()
+        home = Home.open(tmp_path)
+        text = (REPO / "feature_store.production.yaml").read_text(encoding="utf-8")
+        assert yaml.safe_load(text.replace("${CHURN_REGISTRY_URL}", registry)) == repo_config(home)
+        sync_offline(home, shop.digests, store=shop.store)
+        apply(home, shop.features)
+        assert materialize(home, MONTHS[-1]) == len(shop.customers(MONTHS[-1]))
+        assert skew(home, MONTHS[-1], sample=1000).differing == ()
+        assert not (home.feast / "online.lmdb").exists()
+        assert not (home.feast / "registry.db").exists()
