@@ -11,9 +11,12 @@ def all_assets(tables: Sequence[str], label_tables: Sequence[str]) -> list[dg.As
     """All assets of a problem whose contract has these tables, and makes its labels from some of them."""
     from assets.bento import champion_bento, scores_current
     from assets.champion import champion
+    from assets.diagnosis import diagnosis
     from assets.evaluation import evaluation, gate
     from assets.features import churn_labels, customer_features, feature_skew, online_features
     from assets.monitoring import business_report, drift_report
+    from assets.outlets import scores_outlet
+    from assets.recalibration import recalibration
     from assets.sources import cross_rules, expectations, source_asset
     from assets.training import challenger, training_set
 
@@ -29,9 +32,12 @@ def all_assets(tables: Sequence[str], label_tables: Sequence[str]) -> list[dg.As
         challenger,
         evaluation,
         gate,
+        recalibration,
         champion,
         champion_bento,
         scores_current,
+        scores_outlet,
         drift_report,
+        diagnosis(tables),
         business_report,
     ]

@@ -1,6 +1,7 @@
 """Features at each observation month, labels as they mature, and the newest features in the online store."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any, cast
 
 import dagster as dg
@@ -87,8 +88,8 @@ def customer_features(tables: Sequence[str]) -> dg.AssetsDefinition:
 
 
 def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
-    """The asset of the labels, over the tables that they are made from; they read what is known now, so they depend on
-    the newest table versions."""
+    """The asset of the labels, over the tables that they are made from; they read what is known now (``current``), so
+    they depend on the newest table versions."""
 
     @dg.asset(
         name="churn_labels",
@@ -106,22 +107,22 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
         **monthly(),
     )
     def _labels(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
-        from churn_platform.features.labels import label_months
-        from churn_platform.features.observation import instant
+        from churn_platform.features.labels import label_months, outcome_table
 
         step, objects = lineage.step(context), store.objects
-        known, newest = {}, ""
+        known, ends = {}, {}
         populations = {}
         for month in step.partitions:
             populations[month] = step.read("customer_features", month, into=month)["digest"]
             for table in needed:
-                newest, ref = step.read_newest(f"sources/{table}", into=month)
-                known[table] = TableVersion.from_json(objects.read_json(ref["digest"]))
+                current = step.read_newest(f"sources/{table}", into=month)[1]["current"]
+                known[table] = TableVersion.from_json(objects.read_json(current["digest"]))
+                ends[table] = datetime.fromisoformat(current["as_of"])
         made = label_months(
             store.contract,
             known,
             step.partitions,
-            as_of=instant(newest),
+            as_of=ends[outcome_table(store.contract)],
             populations=populations,
             store=objects,
         )
@@ -160,7 +161,7 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
     kinds={"feast"},
     owners=["team:data"],
     description="The newest month's features in the packed online store, written through Feast as one generation, one "
-    "view for each family.",
+    "view for each family; without those who are known to have left since.",
     code_version=version_of(
         "features/feast_store.py",
         "features/feast_objects.py",
@@ -169,7 +170,11 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
         "features/packed",
         "assets/features.py",
     ),
-    deps=[dg.AssetDep("customer_features", partition_mapping=NEWEST), dg.AssetDep("cross_rules")],
+    deps=[
+        dg.AssetDep("customer_features", partition_mapping=NEWEST),
+        dg.AssetDep("churn_labels", partition_mapping=NEWEST),
+        dg.AssetDep("cross_rules"),
+    ],
     check_specs=[must_hold("online_features", "online_equals_offline")],
 )
 def online_features(
@@ -178,7 +183,8 @@ def online_features(
     """Apply the feature views, materialize the newest month, and compare a sample of what can be read."""
     step = lineage.step(context)
     month, ref = step.read_newest("customer_features")
-    made = feast.publish(store, month, ref["digest"], step.progress)
+    _, labels = step.read_newest("churn_labels")
+    made = feast.publish(store, month, ref["digest"], labels["digest"], step.progress)
     step.write(made.digest, rows=made.customers, month=month, service=made.service, views=list(made.views))
     yield from step.result(
         metadata={
@@ -204,7 +210,11 @@ def online_features(
         "monitoring/drift.py",
         "assets/features.py",
     ),
-    deps=["online_features", dg.AssetDep("customer_features", partition_mapping=NEWEST)],
+    deps=[
+        "online_features",
+        dg.AssetDep("customer_features", partition_mapping=NEWEST),
+        dg.AssetDep("churn_labels", partition_mapping=NEWEST),
+    ],
     automation_condition=dg.AutomationCondition.on_cron("0 3 * * *"),
     check_specs=[
         dg.AssetCheckSpec("served_equals_history", asset="feature_skew"),
@@ -220,7 +230,8 @@ def feature_skew(
     step = lineage.step(context)
     online = step.read("online_features")
     month, ref = step.read_newest("customer_features")
-    found = feast.health(store, month, ref["digest"])
+    _, labels = step.read_newest("churn_labels")
+    found = feast.health(store, month, ref["digest"], labels["digest"])
     step.write(found.digest, rows=found.customers, month=month)
     yield from step.result(
         metadata={

@@ -14,10 +14,10 @@ from resources.store import StoreResource
     group_name="monitoring",
     kinds={"evidently"},
     owners=["team:ml"],
-    description="PSI of every feature against the months that the challenger learned from; for the newest month of a "
+    description="PSI of every feature against the months that the champion learned from; for the newest month of a "
     "run also Evidently's page, on samples.",
     code_version=version_of("monitoring", "assets/monitoring.py"),
-    deps=[dg.AssetDep("customer_features", partition_mapping=SAME), "challenger"],
+    deps=[dg.AssetDep("customer_features", partition_mapping=SAME), "champion"],
     check_specs=[dg.AssetCheckSpec("population_is_stable", asset="drift_report")],
     **monthly(),
 )
@@ -29,8 +29,8 @@ def drift_report(context: dg.AssetExecutionContext, lineage: LineageResource, st
     current = {}
     for month in step.partitions:
         current[month] = step.read("customer_features", month, into=month)["digest"]
-        challenger = objects.read_json(step.read("challenger", into=month)["digest"])
-    learned = challenger["split"]["train"]
+        champion = step.read("champion", into=month)
+    learned = objects.read_json(champion["challenger"])["split"]["train"]
     reports = drift_of_months(
         {month: objects.path(refs.get("customer_features", month)["digest"]) for month in learned},
         {month: objects.path(digest) for month, digest in current.items()},
@@ -69,7 +69,7 @@ def drift_report(context: dg.AssetExecutionContext, lineage: LineageResource, st
     code_version=version_of("monitoring", "assets/monitoring.py"),
     deps=[
         "scores_current",
-        "challenger",
+        "champion",
         dg.AssetDep("customer_features", partition_mapping=EVERY),
         dg.AssetDep("churn_labels", partition_mapping=EVERY),
     ],
@@ -87,7 +87,7 @@ def business_report(context: dg.AssetExecutionContext, lineage: LineageResource,
     scores = objects.path(step.read("scores_current")["digest"])
     features = {month: objects.path(ref["digest"]) for month, ref in step.read_all("customer_features").items()}
     labels = {month: objects.path(ref["digest"]) for month, ref in step.read_all("churn_labels").items()}
-    judged = Challenger.from_json(objects.read_json(step.read("challenger")["digest"]))
+    judged = Challenger.from_json(objects.read_json(step.read("champion")["challenger"]))
     report = report_of(
         scores,
         features,

@@ -61,8 +61,10 @@ def source_asset(table: str) -> dg.AssetsDefinition:
             expectations=False,
             progress=step.progress,
         )
+        # What is known of the table now, also after the last month's date: labels and lists go by it.
+        current = {"digest": admitted.current_digests[table], "as_of": admitted.calendar.as_of.isoformat()}
         for month, version in admitted.versions[table].items():
-            step.write(admitted.digests[table][month], into=month, rows=version.rows)
+            step.write(admitted.digests[table][month], into=month, rows=version.rows, current=current)
         held, rows = admitted.quarantined.get(table, 0), admitted.rows[table]
         yield from step.result(
             metadata={"raw_rows": rows, "repetitions_dropped": admitted.dropped.get(table, 0)},

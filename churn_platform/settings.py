@@ -56,6 +56,24 @@ class Settings(BaseSettings):
     service_workers: int = Field(
         default=1, ge=1, description="Processes of the prediction service, at most one for each core."
     )
+    sensor_seconds: int = Field(
+        default=10, ge=1, description="How often the sensors look for new data and new reports."
+    )
+    source_poll_seconds: int = Field(
+        default=300, ge=1, description="How often a database or bucket is looked at for new rows."
+    )
+    retrain_after_months: int = Field(
+        default=6,
+        ge=1,
+        description="After so many months with certain labels that it has not seen, a new champion is learned even "
+        "where nothing is wrong.",
+    )
+    outlet_seconds: int = Field(
+        default=5, ge=1, description="How often the outbox is looked at for what there is to tell and to try again."
+    )
+    outlet_private_addresses: bool = Field(
+        default=False, description="Whether webhooks may go to addresses inside the network (127.0.0.1, 10.0.0.0/8 …)."
+    )
     memory_limit: str = Field(
         default="2GB",
         pattern=r"^\d+(MB|GB)$",

@@ -45,15 +45,17 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Publishes feature tables through Feast."""
 
     def publish(
-        self, store: StoreResource, month: str, features: str, progress: Callable[[str, float], None]
+        self, store: StoreResource, month: str, features: str, labels: str, progress: Callable[[str, float], None]
     ) -> Published:
         """Make every month readable offline and the newest one online.
 
         Args:
-            month: the newest observation; ``features`` the digest of its table.
+            month: the newest observation; ``features`` the digest of its table, ``labels`` that of its labels, which
+                say who has left since.
         """
         from churn_platform.features.catalogue import catalogue_for
         from churn_platform.features.feast_store import apply, materialize, sync_offline
+        from churn_platform.features.labels import departed
         from churn_platform.features.skew import skew
 
         home, objects, refs = store.home, store.objects, store.refs
@@ -63,14 +65,17 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         progress("feature views", 0.2)
         applied = apply(home, catalogue_for(store.contract, store.mutable_since), problem=settings().problem)
         progress("online store", 0.4)
-        customers = materialize(home, month)
+        # A flat file makes no claim about time: all its rows can be asked for.
+        gone = departed(objects.path(labels)) if store.contract.shape == "relational" else []
+        customers = materialize(home, month, but=gone)
         progress("comparing", 0.9)
-        found = skew(home, month)
+        found = skew(home, month, but=gone)
         views = tuple(view.name for view in applied.views)
         record = {
             "schema": "online_features/1",
             "month": month,
             "features": features,
+            "labels": labels,
             "customers": customers,
             "service": applied.service.name,
             "views": list(views),
@@ -97,19 +102,21 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         package = load_package(store.home.champion / champion["model"])
         return register_model(store.home, champion["version"], [one.name for one in package.features])
 
-    def health(self, store: StoreResource, month: str, features: str) -> Health:
+    def health(self, store: StoreResource, month: str, features: str, labels: str) -> Health:
         """Skew, availability, freshness and month-to-month drift of what is online.
 
         Args:
-            month: the newest observation; ``features`` the digest of its table.
+            month: the newest observation; ``features`` the digest of its table, ``labels`` that of its labels.
         """
         from churn_platform.features.catalogue import catalogue_for
         from churn_platform.features.health import availability, freshness
+        from churn_platform.features.labels import departed
         from churn_platform.features.skew import skew_online
         from churn_platform.monitoring.month_drift import month_to_month
 
         home, objects, refs = store.home, store.objects, store.refs
-        skew, there, age = skew_online(home), availability(home, month), freshness(home)
+        gone = departed(objects.path(labels)) if store.contract.shape == "relational" else []
+        skew, there, age = skew_online(home), availability(home, month, but=gone), freshness(home)
         earlier = [one for one in refs.partitions("customer_features") if one < month]
         drift = []
         if earlier:

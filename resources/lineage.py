@@ -12,7 +12,7 @@ import dagster as dg
 
 from churn_platform import clock
 from churn_platform.errors import ConfigurationError
-from churn_platform.records.provenance import digest_of, resolve
+from churn_platform.records.provenance import digest_of, newest_digest, resolve
 from churn_platform.records.refs import Refs
 from churn_platform.sources.location import SourceLocation
 from resources import progress
@@ -31,6 +31,11 @@ def asset_name(key: dg.AssetKey) -> str:
 def contract_input(location: SourceLocation) -> dict[str, str]:
     """The contract as an input of every asset: the meaning of labels and columns is in it."""
     return {f"contract:{location.contract.problem}": digest_of(location.contract_text)}
+
+
+def cause_of(context: dg.AssetExecutionContext) -> dict[str, str]:
+    """Why a sensor has asked for this run: its tags ``churn/reason``, ``churn/month``, ``churn/report`` …, or none."""
+    return {name: value for name, value in context.run.tags.items() if name.startswith("churn/")}
 
 
 class Step:
@@ -78,7 +83,7 @@ class Step:
         partitions = self._refs.partitions(asset)
         newest = partitions[-1] if partitions else None
         ref = self._refs.get(asset, newest)
-        self._inputs[into][f"{asset}@^"] = f"{newest}:{ref['digest']}"
+        self._inputs[into][f"{asset}@^"] = newest_digest(newest, ref)
         return str(newest), ref
 
     def read_all(self, asset: str, *, into: str | None = None) -> dict[str, dict[str, Any]]:
@@ -107,6 +112,7 @@ class Step:
             "inputs": inputs,
             "run_id": self._context.run.run_id,
             "made_at": clock.wall().isoformat(),
+            **({"cause": cause} if (cause := cause_of(self._context)) else {}),
             **facts,
         }
         self._written[into] = record

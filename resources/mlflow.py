@@ -13,9 +13,11 @@ import dagster as dg
 from churn_platform.records.home import Home
 from churn_platform.records.store import ContentStore
 from churn_platform.settings import settings
+from resources.lineage import cause_of
 
 if TYPE_CHECKING:
     from churn_platform.champion.registry import ModelRegistry, RegisteredModel
+    from churn_platform.monitoring.recalibrate import Recalibrated
     from churn_platform.training.challenger import Challenger
 
 
@@ -42,6 +44,21 @@ class MlflowResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                     "protocol": made.protocol,
                     "training_spec": made.training,
                 },
+                package=package,
+            )
+
+    def log_recalibration(
+        self, context: dg.AssetExecutionContext, home: Home, objects: ContentStore, made: Recalibrated
+    ) -> str:
+        """Record a recalibrated champion with its package; returns the id of its MLflow run."""
+        from churn_platform.champion.package import exported
+
+        with exported(objects, made.package) as package:
+            return self._registry(home).log_training(
+                made.model,
+                params={"recalibrated": made.base, "month": made.month, "shift": made.update.shift},
+                metrics={"log_loss_before": made.update.loss_before, "log_loss_after": made.update.loss_after},
+                tags=_tags(context),
                 package=package,
             )
 
@@ -81,8 +98,9 @@ class MlflowResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 def _tags(context: dg.AssetExecutionContext) -> dict[str, str]:
-    """How an MLflow run or version names the Dagster run that made it."""
+    """How an MLflow run or version names the Dagster run that made it, and why that was asked for."""
     return {
+        **cause_of(context),
         "dagster.run_id": context.run.run_id,
         "dagster.asset_key": "/".join(context.asset_key.path),
         "dagster.run_url": f"/runs/{context.run.run_id}",

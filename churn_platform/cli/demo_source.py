@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from churn_platform import clock
 from churn_platform.cli.output import Stage
 from churn_platform.errors import ConfigurationError, SourceMissingError
 from churn_platform.records.files import remove
@@ -25,8 +23,6 @@ from churn_platform.sources.location import (
     save_location,
 )
 from churn_platform.sources.readers_url import SourceUrl, parse_source
-
-LIVE_DAYS = 35
 
 
 @dataclass(frozen=True)
@@ -86,24 +82,6 @@ def prepare(home: Home, problem: str, request: SourceRequest, stage: Stage) -> S
     return location
 
 
-def fix_present(home: Home, problem: str, location: SourceLocation, as_of: datetime) -> bool:
-    """Let simulated and historical data have a present of their own: the end of what they know.
-
-    Tables whose newest row is at most ``LIVE_DAYS`` old are taken to be live and go by the wall clock. Whether the
-    present has changed.
-
-    Args:
-        as_of: end of the data, naive UTC.
-    """
-    moment = as_of.replace(tzinfo=UTC)
-    live = location.contract.shape == "snapshot" or clock.wall() - moment <= timedelta(days=LIVE_DAYS)
-    present = None if live else moment
-    if present == location.as_of:
-        return False
-    save_location(home, problem, location.path, location.contract_text, as_of=present, origin=location.origin)
-    return True
-
-
 def _given(home: Home, problem: str, request: SourceRequest, stage: Stage) -> SourceLocation:
     from churn_platform.sources.infer import infer_contract
 
@@ -118,6 +96,7 @@ def _given(home: Home, problem: str, request: SourceRequest, stage: Stage) -> So
     own = source / "contract.yaml" if isinstance(source, Path) and source.is_dir() else None
     chosen = request.contract or (own if own is not None and own.is_file() else None)
     if chosen is not None:
+        _no_hints(chosen, request)
         load_contract(chosen)
         text = chosen.read_text(encoding="utf-8")
         stage.note(f"contract {chosen.name}")
@@ -132,6 +111,17 @@ def _given(home: Home, problem: str, request: SourceRequest, stage: Stage) -> So
     as_of = present.as_of if present is not None else None
     save_location(home, problem, path, text, as_of=as_of, origin=str(source))
     return load_location(home, problem)
+
+
+def _no_hints(contract: Path, request: SourceRequest) -> None:
+    """Stop where an option would be passed over: a contract says already what inference would be told."""
+    given = [f"--{name}" for name in ("label", "positive", "id") if getattr(request, name) is not None]
+    if given:
+        raise ConfigurationError(
+            f"The contract {contract.name} is taken as it stands: {' and '.join(given)} changes nothing.",
+            mend="Leave the option out and mend the contract, or take the contract away to infer a new one.",
+            field=given[0].removeprefix("--"),
+        )
 
 
 def _same_origin(present: SourceLocation, source: Path | SourceUrl) -> bool:

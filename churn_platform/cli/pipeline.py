@@ -41,13 +41,15 @@ class Pipeline:
         self.work: Plan
         self._defs: Any
         self._config: dict[str, dict[str, Any]]
+        self._again: tuple[str, ...] = ()
 
     def source(self, request: SourceRequest) -> None:
         """Bring the source into the home and find its observation dates and its present."""
-        from churn_platform.cli.demo_source import fix_present, prepare
+        from churn_platform.cli.demo_source import prepare
         from churn_platform.cli.environment import enter_home
         from churn_platform.sources.calendar import observe_dates
         from churn_platform.sources.location import load_location
+        from churn_platform.sources.present import fix_present
 
         with self.stages.stage("source", "Find or simulate the raw tables") as stage:
             location = prepare(self.home, self.problem, request, stage)
@@ -68,32 +70,45 @@ class Pipeline:
         """
         check_budget(budget)
         with self.stages.stage("definitions", "Load Dagster and the asset graph") as stage:
-            from resources import runner
+            from resources import orphans, runner
 
             self._defs = runner.definitions()
             self._config = runner.training_config(self.home, budget=budget, seed=seed)
             months = self.calendar.observations
             # The instance is made here, before any UI starts: two processes that make it at once break its tables.
             with runner.instance() as found:
+                orphans.end_orphans(found, daemon_is_down=False)
                 runner.set_observations(found, self.home, months)
-            digests = runner.config_digests(self._config)
-            self.work = runner.plan(self.home, self._defs, months, self.location, digests, again=again)
+            self.work = self._planned(again)
+            self._again = again
             count = len(self.work.assets)
             stage.note(f"{len(months)} observation date{'s' * (len(months) > 1)}, {count} assets to make")
 
     def materialize(self) -> RunOutcome:
-        """Make what the plan says in one in-process run."""
+        """Make what the plan says, in process; what turns out to have stayed the same is not carried on."""
         from resources import runner
 
+        made: set[str] = set()
+
+        def planned() -> Plan:
+            return self._planned(tuple(asset for asset in self._again if asset not in made))
+
+        lines = _AssetLines(self.stages, made)
         with runner.instance() as found:
-            return runner.run(found, self._defs, self.work, op_config=self._config, listener=_AssetLines(self.stages))
+            return runner.waves(found, self._defs, planned, op_config=self._config, listener=lines)
+
+    def _planned(self, again: tuple[str, ...]) -> Plan:
+        from resources import runner
+
+        digests = runner.config_digests(self._config)
+        return runner.plan(self.home, self._defs, self.calendar.observations, self.location, digests, again=again)
 
 
 class _AssetLines:
     """Prints one stage line for each asset that the run makes."""
 
-    def __init__(self, stages: Stages) -> None:
-        self._stages = stages
+    def __init__(self, stages: Stages, made: set[str]) -> None:
+        self._stages, self._made = stages, made
         self._open: dict[str, tuple[AbstractContextManager[Stage, bool | None], Stage]] = {}
 
     def __call__(self, event: str, asset: str, text: str, share: float | None) -> None:
@@ -105,6 +120,7 @@ class _AssetLines:
         elif event == "end":
             opened, stage = self._open.pop(asset)
             stage.note(text)
+            self._made.add(asset)
             opened.__exit__(None, None, None)
         elif event == "fail":
             with suppress(RuntimeError):

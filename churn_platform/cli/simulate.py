@@ -47,3 +47,42 @@ def new(
         print_json({"path": str(out), "as_of": made.as_of, "rows": made.rows, "digest": made.digest})
         return
     console.print(f"{out}: {sum(made.rows.values()):,} rows in {len(made.rows)} tables, as of {made.as_of:%Y-%m-%d}.")
+
+
+@app.command("advance")
+def advance(
+    folder: Annotated[
+        Path | None, typer.Argument(help="The folder of a simulation; default: the one that this home's demo made.")
+    ] = None,
+    months: Annotated[int, typer.Option("--months", min=1, help="Months that pass.")] = 1,
+    preset: Annotated[str, typer.Option("--preset", help="The drift that is at work in these months.")] = "none",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """Let months pass in a simulated company: its systems deliver new files, and the platform finds them.
+
+    Example: `churn simulate advance --months 1 --preset price_shock`
+    """
+    from churn_platform.cli.output import Stages, print_json
+    from churn_platform.cli.output import out as console
+    from churn_platform.records.home import Home
+    from churn_platform.records.lock import exclusive
+    from churn_platform.settings import settings
+    from churn_platform.sources.location import load_location
+    from churn_platform.sources.simulator.advance import advance as deliver
+
+    home = Home.open()
+    chosen = folder or load_location(home, settings().problem).path
+    # Nothing reads the tables while they are replaced.
+    with (
+        exclusive(home.run / "pipeline.lock", "change its tables", wait=120.0),
+        Stages().stage("simulate", f"Let {months} month{'s' * (months > 1)} pass ({preset})") as stage,
+    ):
+        made = deliver(chosen, months, preset, progress=stage.update)
+    if json:
+        print_json({"path": str(chosen), "as_of": made.as_of, "new": made.new, "changed": made.changed})
+        return
+    console.print(
+        f"{chosen}: as of {made.as_of:%Y-%m-%d}; new: {', '.join(made.new) or 'none'}; "
+        f"delivered anew: {', '.join(made.changed) or 'none'}.",
+        soft_wrap=True,
+    )

@@ -7,7 +7,7 @@ import io
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from churn_platform.features.feast_objects import (
 )
 from churn_platform.features.observation import instant
 from churn_platform.features.packed.opening import lmdb_path
+from churn_platform.features.packed.store import leaving_out
 from churn_platform.settings import settings
 
 if TYPE_CHECKING:
@@ -144,11 +145,14 @@ def register_model(home: Home, version: str, features: Sequence[str], *, problem
     return service_name(name, version)
 
 
-def materialize(home: Home, observation: str) -> int:
+def materialize(home: Home, observation: str, *, but: Collection[str] = ()) -> int:
     """Bring one observation date, the newest, into the online store, through Feast.
 
     All views go online at one moment. Customers who are not in the table are taken off (``not_current``), unless a
     newer row of theirs was pushed.
+
+    Args:
+        but: customers who are known to have left since: no vector of them is served (``not_current``).
 
     Returns:
         Number of customers that went online.
@@ -173,9 +177,11 @@ def materialize(home: Home, observation: str) -> int:
             field="observation",
         )
     moment = instant(observation).replace(tzinfo=UTC)
-    with _quiet():
+    present = pq.read_table(files[observation], columns=[JOIN_KEY])[JOIN_KEY].to_pylist()
+    gone = frozenset(but) & frozenset(present)
+    with _quiet(), leaving_out(gone):
         open_feast(home).materialize(start_date=moment - timedelta(seconds=1), end_date=moment)
-    return int(pq.read_metadata(files[observation]).num_rows)
+    return len(present) - len(gone)
 
 
 def historical(home: Home, entity_rows: Sequence[Mapping[str, Any]], *, problem: str | None = None) -> pd.DataFrame:

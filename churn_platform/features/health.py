@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -55,11 +55,14 @@ class Freshness:
         return self.observed is not None and (not self.limit or self.age is None or self.age <= self.limit)
 
 
-def availability(home: Home, observation: str, *, sample: int = 2_000) -> Availability:
-    """Ask for a sample of a table's customers, spread evenly over it, as of now."""
+def availability(home: Home, observation: str, *, but: Collection[str] = (), sample: int = 2_000) -> Availability:
+    """Ask for a sample of a table's customers but those of ``but`` (who have left since), spread evenly, as of now."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     table = pq.read_table(offline_folder(home) / f"{observation}.parquet")
+    table = table.filter(pc.invert(pc.is_in(table[JOIN_KEY], pa.array(list(but), pa.string()))))
     step = max(1, table.num_rows // sample)
     rows = table.take(list(range(0, table.num_rows, step))[:sample]).to_pylist()
     reader = OnlineReader(home)

@@ -12,6 +12,10 @@ For the window (t+g, t+g+h] of horizon h after gap g, as known at ``as_of``:
 
 Where leaving means inactivity, who has no activity (of orders: no purchase) in the window is ``voluntary``, who has
 some is ``retained``; activity in the gap changes nothing, and nobody can have left before t.
+
+Beside the label stands ``departed``: who has left for good (or was merged into another) by ``as_of``, as known then.
+It is no label and no feature, but says who does not belong on a list of today. ``so_far`` is the kind of the first
+departure in the window that is known by ``as_of``, mature or not: an early sign for monitoring, never learned from.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from churn_platform.errors import FeatureError
@@ -37,8 +42,21 @@ if TYPE_CHECKING:
     from churn_platform.sources.contract import Contract
     from churn_platform.sources.tables import TableVersion
 
+GONE = frozenset({"voluntary", "involuntary", "left_before", "merged"})
+"""Outcomes that mean: this customer has left."""
 OUTCOMES = ("retained", "voluntary", "involuntary", "left_before", "merged", "immature")
 MERGED = "merged_into"
+
+
+def outcome_table(contract: Contract) -> str:
+    """The table that tells who has left. Labels are certain up to the end of what was known when it last changed: where
+    only the other feeds go on, nobody may be taken to have stayed."""
+    source = contract.label.source
+    if source == "column":
+        return SNAPSHOT_TABLE
+    if source == "inactivity":
+        return str(contract.label.activity)
+    return "subscriptions" if source == "subscription_end" else "churn_events"
 
 
 def label_tables(contract: Contract) -> tuple[str, ...]:
@@ -59,7 +77,8 @@ class LabelMonth:
 
     Attributes:
         observation: its key.
-        digest: of the Parquet file: customer_id, observation_date, outcome, label, mrr, treated.
+        digest: of the Parquet file: customer_id, observation_date, outcome, label, mrr, treated, departed,
+            so_far.
         rows: customers; those of the feature table.
         positives: customers with label 1.
         censored: customers without a label although the month is mature (involuntary, left_before); 0 before
@@ -135,10 +154,18 @@ def label_months(
             elif contract.label.source == "inactivity":
                 outcomes = _inactive_outcomes(contract, observation, ready)
             else:
-                outcomes = _window_outcomes(contract, observation, ready)
+                outcomes = _window_outcomes(contract, observation, ready, as_of)
             rows = duck.execute(f"WITH {outcomes} {_final(observation)}").to_arrow_table()
             months[observation] = _month(observation, rows, ready, store)
     return months
+
+
+def departed(labels: Path) -> list[str]:
+    """The pseudonyms of those in a label table who are known to have left."""
+    import pyarrow.parquet as pq
+
+    known = pq.read_table(labels, columns=["customer_id", "outcome", "departed"]).to_pylist()
+    return [row["customer_id"] for row in known if row["departed"] or row["outcome"] in GONE]
 
 
 def _month(observation: str, rows: Any, ready: bool, store: ContentStore) -> LabelMonth:
@@ -154,12 +181,13 @@ def _month(observation: str, rows: Any, ready: bool, store: ContentStore) -> Lab
     )
 
 
-def _window_outcomes(contract: Contract, observation: str, ready: bool) -> str:
+def _window_outcomes(contract: Contract, observation: str, ready: bool, as_of: datetime) -> str:
     t = instant(observation)
     opens, closes = _window(contract, t)
     undecided = "'retained'" if ready else "'immature'"
     decided = "kind" if ready else "'immature'"
     joined = "'merged'" if ready else "'immature'"
+    now = _moment(as_of)
     return f"""
         early AS (
             SELECT DISTINCT customer_id FROM departures
@@ -172,14 +200,21 @@ def _window_outcomes(contract: Contract, observation: str, ready: bool) -> str:
             SELECT customer_id, kind, event_time FROM departures
             WHERE event_time > {_moment(opens)} AND event_time <= {_moment(closes)}
             QUALIFY row_number() OVER (PARTITION BY customer_id ORDER BY event_time, kind, row_id) = 1
+        ), gone AS (
+            SELECT DISTINCT customer_id FROM departures
+            WHERE event_time <= {now} AND (event_time > {_moment(t)} OR first_known > {_moment(t)}) AND NOT EXISTS (
+                SELECT 1 FROM starts WHERE starts.customer_id = departures.customer_id
+                    AND started_at > departures.event_time AND started_at <= {now})
+            UNION SELECT customer_id FROM merged WHERE merged_at <= {now}
         ), {_measures(contract, t)}, outcomes AS (
             SELECT people.customer_id, people.mrr, measures.customer_id IS NOT NULL AS treated,
+                gone.customer_id IS NOT NULL AS departed, first.kind AS so_far,
                 CASE WHEN early.customer_id IS NOT NULL THEN 'left_before'
                      WHEN merged.merged_at <= {_moment(closes)}
                          AND (first.kind IS NULL OR merged.merged_at <= first.event_time) THEN {joined}
                      WHEN first.kind IS NOT NULL THEN {decided} ELSE {undecided} END AS outcome
             FROM people LEFT JOIN early USING (customer_id) LEFT JOIN first USING (customer_id)
-                LEFT JOIN merged USING (customer_id)
+                LEFT JOIN merged USING (customer_id) LEFT JOIN gone USING (customer_id)
                 LEFT JOIN measures USING (customer_id)
         )"""
 
@@ -193,7 +228,8 @@ def _inactive_outcomes(contract: Contract, observation: str, ready: bool) -> str
             SELECT DISTINCT customer_id FROM activity
             WHERE event_time > {_moment(opens)} AND event_time <= {_moment(closes)}
         ), {_measures(contract, t)}, outcomes AS (
-            SELECT people.customer_id, people.mrr, measures.customer_id IS NOT NULL AS treated, {decided} AS outcome
+            SELECT people.customer_id, people.mrr, measures.customer_id IS NOT NULL AS treated, {decided} AS outcome,
+                false AS departed, NULL::VARCHAR AS so_far
             FROM people LEFT JOIN back USING (customer_id) LEFT JOIN measures USING (customer_id)
         )"""
 
@@ -218,7 +254,7 @@ def _measures(contract: Contract, t: datetime) -> str:
 def _snapshot_outcomes(contract: Contract) -> str:
     return f"""
         outcomes AS (
-            SELECT people.customer_id, people.mrr, false AS treated,
+            SELECT people.customer_id, people.mrr, false AS treated, false AS departed, NULL::VARCHAR AS so_far,
                 CASE WHEN {_is_positive(contract)} THEN 'voluntary' ELSE 'retained' END AS outcome
             FROM people JOIN snapshot_rows USING (customer_id) WHERE {quote(LABEL_COLUMN)} IS NOT NULL
         )"""
@@ -246,7 +282,7 @@ def _check_positive(duck: Any, contract: Contract) -> None:
 def _final(observation: str) -> str:
     return f"""SELECT customer_id, {literal(observation)} AS observation_date, outcome,
             CAST(CASE outcome WHEN 'voluntary' THEN 1 WHEN 'retained' THEN 0 END AS TINYINT) AS label,
-            mrr, treated
+            mrr, treated, departed, so_far
         FROM outcomes ORDER BY customer_id"""
 
 

@@ -6,7 +6,7 @@ same instant, or training and serving see different customers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -41,15 +41,25 @@ class Skew:
     pushed: int = 0
 
 
-def skew(home: Home, observation: str, *, sample: int = 50, problem: str | None = None) -> Skew:
-    """Compare a sample of customers, spread evenly over the table of the observation date, as of that date."""
+def skew(
+    home: Home, observation: str, *, but: Collection[str] = (), sample: int = 50, problem: str | None = None
+) -> Skew:
+    """Compare a sample of customers, spread evenly over the table of the observation date; those of ``but`` (who have
+    left since) must have no current vector."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     table = pq.read_table(offline_folder(home) / f"{observation}.parquet")
+    gone = pc.is_in(table[JOIN_KEY], pa.array(list(but), pa.string()))
+    left, table = table.filter(gone)[JOIN_KEY].to_pylist()[:sample], table.filter(pc.invert(gone))
     step = max(1, table.num_rows // sample)
     rows = table.take(list(range(0, table.num_rows, step))[:sample]).to_pylist()
     with clock.as_of(instant(observation).replace(tzinfo=UTC)):
-        return _compare(home, {row[JOIN_KEY]: row for row in rows}, observation, problem)
+        done = _compare(home, {row[JOIN_KEY]: row for row in rows}, observation, problem)
+        still = OnlineReader(home).get(left) if left else {}
+    served = [f"{who}: has left, and is online" for who, found in still.items() if not isinstance(found, Missing)]
+    return Skew(done.customers, done.values, (*served, *done.differing)[:_SHOWN])
 
 
 def skew_online(home: Home, *, sample: int = 200, problem: str | None = None) -> Skew:

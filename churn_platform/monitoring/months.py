@@ -1,13 +1,24 @@
-"""Drift reports of several months against the months a model learned from."""
+"""Drift of several months against the months a model learned from, and the diagnosis of each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from churn_platform.features.catalogue import catalogue_for
+from churn_platform.features.labels import outcome_table
+from churn_platform.monitoring.diagnosis import Diagnosis, Outcome, Ranking, Signals, diagnose
 from churn_platform.monitoring.report import DriftReport, drift_report
+from churn_platform.monitoring.signals import MonthScores, feeds_of
 from churn_platform.sources.contract import Contract
+from churn_platform.sources.tables import TableVersion
+
+if TYPE_CHECKING:
+    from churn_platform.champion.model import ChampionModel
+    from churn_platform.records.store import ContentStore
 
 
 def drift_of_months(
@@ -36,3 +47,84 @@ def drift_of_months(
         if progress is not None:
             progress(month, done / len(current))
     return reports
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What a diagnosis of one month reads. ``features`` and ``labels`` are asked for the months that are needed, so
+    that the caller records those and no others.
+
+    Attributes:
+        months: all observation months, in order.
+        drift: digest of the month's drift report.
+        tables: table → the reference of what was known of it by the month.
+        features: month → the reference of its feature table.
+        labels: month → the reference of its labels.
+    """
+
+    month: str
+    months: Sequence[str]
+    drift: str
+    tables: Mapping[str, Mapping[str, Any]]
+    features: Callable[[str], Mapping[str, Any]]
+    labels: Callable[[str], Mapping[str, Any]]
+
+
+def examine(examined: Examined, champion: Mapping[str, Any], contract: Contract, *, store: ContentStore) -> Diagnosis:
+    """Gather the signals of a month and diagnose it.
+
+    Args:
+        champion: its reference: ``package``, ``model``, ``challenger``, ``evaluation``.
+    """
+    from churn_platform.champion.package import exported, load_package
+
+    month = examined.month
+    drift = store.read_json(examined.drift)
+    versions = {t: TableVersion.from_json(store.read_json(str(ref["digest"]))) for t, ref in examined.tables.items()}
+    outcome = earlier = ranking = None
+    if contract.shape == "relational":
+        with exported(store, champion["package"]) as folder:
+            model = load_package(folder, digest=champion["model"])
+        outcome, earlier, ranking = _outcomes(examined, champion, contract, model, store)
+    return diagnose(
+        Signals(
+            month=month,
+            feeds=feeds_of(versions, examined.months, month) if contract.shape == "relational" else (),
+            share_drifted=drift["share_drifted"],
+            drifted=drift["drifted"],
+            shifted=tuple(c["name"] for c in drift["columns"] if c["verdict"] in ("shifted", "empty")),
+            outcome=outcome,
+            ranking=ranking,
+            earlier=earlier,
+        )
+    )
+
+
+def _outcomes(
+    examined: Examined, champion: Mapping[str, Any], contract: Contract, model: ChampionModel, store: ContentStore
+) -> tuple[Outcome | None, Outcome | None, Ranking | None]:
+    """Departures after the two months before, and the AUC on the newest month with certain labels, as far as the
+    champion has neither learned from them nor been judged on them: those the gate has answered."""
+    split = store.read_json(champion["challenger"])["split"]
+    learned = {*model.metadata.get("observations", ()), *split["train"], *split["holdout"]}
+    # A champion that was set right by a month answers for what came after it, not for what was before.
+    since = str((model.metadata.get("recalibrated") or {}).get("month", ""))
+    fresh = [m for m in examined.months if since < m < examined.month and m not in learned]
+    label = contract.label
+
+    def scores(month: str) -> MonthScores:
+        features, labels = examined.features(month)["digest"], examined.labels(month)["digest"]
+        return MonthScores(model, store.path(features), store.path(labels))
+
+    newest: list[Outcome | None] = [None, None]
+    if label.source in ("churn_events", "subscription_end"):
+        ends = datetime.fromisoformat(examined.tables[outcome_table(contract)]["current"]["as_of"])
+        for back, month in enumerate(reversed(fresh[-2:])):
+            mature = bool(examined.labels(month)["mature"])
+            newest[back] = scores(month).outcome_so_far(
+                month, as_of=ends, gap=label.gap_days, horizon=label.horizon_days, mature=mature
+            )
+    judged = store.read_json(champion["evaluation"]).get("auc")
+    mature_months = [m for m in fresh if examined.labels(m)["mature"]] if judged is not None else []
+    ranking = scores(mature_months[-1]).ranking(mature_months[-1], float(judged)) if mature_months else None
+    return newest[0], newest[1], ranking

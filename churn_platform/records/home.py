@@ -24,6 +24,7 @@ FOLDERS: Final = (
     "bentoml",
     "champion",
     "quarantine",
+    "outlets",
     "reports",
     "logs",
     "run",
@@ -119,6 +120,11 @@ class Home:
     def quarantine(self) -> Path:
         """Rows that broke a rule of their contract, under pseudonyms or row hashes."""
         return self.root / "quarantine"
+
+    @property
+    def outlets(self) -> Path:
+        """What leaves the platform: the published list, and the outbox with its sealed secrets."""
+        return self.root / "outlets"
 
     @property
     def reports(self) -> Path:

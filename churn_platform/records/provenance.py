@@ -5,7 +5,7 @@ digest it keeps the code version and the digest of each input, by *selector*:
 
 - ``usage@2024-03-01``   one partition
 - ``usage@*``            all partitions (the digest of their digests)
-- ``usage@^``            the newest partition
+- ``usage@^``            the newest partition, with what has become known since
 - ``champion``           an asset without partitions
 - ``config:…``, ``contract:…``, ``source:…``   something outside the graph, given by the caller
 
@@ -61,6 +61,24 @@ class Plan:
     def assets(self) -> tuple[str, ...]:
         return tuple(self.stale)
 
+    def only(self, assets: Collection[str]) -> Plan:
+        """The part of the plan that is about these assets."""
+        kept = {asset: keys for asset, keys in self.stale.items() if asset in assets}
+        return Plan(kept, {asset: self.reasons[asset] for asset in kept})
+
+    def runs(self) -> tuple[Plan, ...]:
+        """The plan cut into parts, in order, in each of which all partitioned assets need the same partitions: a run
+        has one range for all its assets, and would make more of them than is needed."""
+        parts: list[list[str]] = []
+        keys: tuple[str, ...] | None = None
+        for asset, wanted in self.stale.items():
+            if not parts or (wanted != (SINGLE,) and keys not in (None, wanted)):
+                parts.append([])
+                keys = None
+            parts[-1].append(asset)
+            keys = keys if wanted == (SINGLE,) else wanted
+        return tuple(self.only(part) for part in parts)
+
     @property
     def partition_range(self) -> tuple[str, str] | None:
         """First and last stale partition over all assets, or None where no partitioned asset is stale."""
@@ -72,6 +90,13 @@ def digest_of(value: object) -> str:
     """SHA-256 of a JSON value in sorted, compact form."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def newest_digest(partition: str | None, ref: Mapping[str, object]) -> str:
+    """What ``asset@^`` stands for: the newest partition's digest and, where its reference has one, that of
+    ``current``: what is known after that partition's date."""
+    later = ref.get("current")
+    return f"{partition}:{ref['digest']}" + (f":{digest_of(later)}" if later else "")
 
 
 def resolve(refs: RefReader, selector: str, external: Mapping[str, str]) -> str | None:
@@ -89,7 +114,7 @@ def resolve(refs: RefReader, selector: str, external: Mapping[str, str]) -> str 
         if newest is None:
             return None
         found = refs.find(asset, newest)
-        return f"{newest}:{found['digest']}" if found else None
+        return newest_digest(newest, found) if found else None
     found = refs.find(asset, key or None)
     return str(found["digest"]) if found else None
 

@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from churn_platform.errors import HomeError, RecordError
 
-Chain = Literal["identity", "vault"]
+Chain = Literal["identity", "outlets", "vault"]
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 BUSY_SECONDS: Final = 30.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from churn_platform.champion.model import ChampionModel
 from churn_platform.evaluation.profit import expected_loss
 from churn_platform.features.catalogue import VALUE_COLUMN
+from churn_platform.features.labels import departed
 from churn_platform.serving.scorer import REASONS
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from churn_platform.records.store import ContentStore
 
 CHUNK = 1_000
-GONE = frozenset({"voluntary", "involuntary", "left_before"})
-"""Outcomes that mean: this customer has left."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def score_month(
     import pyarrow.parquet as pq
 
     table = pq.read_table(store.path(features))
-    gone = _gone(store.path(labels)) if labels is not None else []
+    gone = departed(store.path(labels)) if labels is not None else []
     if gone:
         table = table.filter(pc.invert(pc.is_in(table["customer_id"], pa.array(gone, pa.string()))))
     names = [feature.name for feature in model.features]
@@ -132,14 +130,6 @@ def score_month(
     known = loss[~np.isnan(loss)]
     worst = float(np.abs(base + contributions.sum(axis=1) - margin).max()) if count else 0.0
     return RankedList(digest, count, len(gone), float(known.sum()) if len(known) else None, worst)
-
-
-def _gone(labels: Path) -> list[str]:
-    """The pseudonyms of those who are known to have left."""
-    import pyarrow.parquet as pq
-
-    known = pq.read_table(labels, columns=["customer_id", "outcome"]).to_pylist()
-    return [row["customer_id"] for row in known if row["outcome"] in GONE]
 
 
 def _values(table: Any, name: str) -> npt.NDArray[Any]:

@@ -113,7 +113,9 @@ class Front:
         answer: Prediction
         if request.customer_id is not None:
             vector = vector_of(runtime, request.customer_id)
-            answer = scorer.answer(vector.values, customer_id=request.customer_id, as_of=vector.as_of)
+            answer = scorer.answer(
+                vector.values, customer_id=request.customer_id, as_of=vector.as_of, degraded=runtime.degraded
+            )
         else:
             answer = scorer.answer(request.features or {}, customer_id=None, as_of=runtime.now())
         runtime.metrics.prediction(answer.variant, answer.model_version, answer.risk_band)

@@ -10,6 +10,7 @@ from churn_platform import clock
 from churn_platform.errors import NotReadyError
 from churn_platform.serving.metrics import ServingMetrics
 from churn_platform.serving.ports import Identities, Keys, Vectors
+from churn_platform.serving.schemas import Degraded
 from churn_platform.serving.scorer import Scorer
 
 WAIT_MEND = "Try again in a moment; /readyz answers 200 when the service is complete."
@@ -26,6 +27,7 @@ class Runtime:
         identities: company's own id → pseudonym.
         vectors: pseudonym → newest features.
         now: the present: when features count as stale, and the time of a request by features.
+        degraded: why predictions by id cannot be trusted now, or None.
         missing: part → why it is not there, for the operator's log; callers learn only that it is missing.
     """
 
@@ -34,6 +36,7 @@ class Runtime:
     scorer: Scorer | None = None
     identities: Identities | None = None
     vectors: Vectors | None = None
+    degraded: Degraded | None = None
     now: Callable[[], datetime] = clock.now
     missing: dict[str, str] = field(default_factory=dict)
 

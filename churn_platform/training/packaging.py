@@ -10,6 +10,7 @@ The reader is :mod:`churn_platform.champion.package`.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,6 +93,16 @@ def write_package(directory: Path, parts: Parts) -> str:
         contents[MODEL] = parts.forest.encode()
     if parts.linear is not None:
         contents[LINEAR] = canonical(parts.linear.to_json())
+    return _write(directory, contents)
+
+
+def rewrite_package(source: Path, target: Path, changed: Mapping[str, bytes]) -> str:
+    """Write a package into a new folder with some of its files replaced; the digest of the new package."""
+    names = json.loads((source / MANIFEST).read_bytes())["files"]
+    return _write(target, {name: changed.get(name) or (source / name).read_bytes() for name in names})
+
+
+def _write(directory: Path, contents: Mapping[str, bytes]) -> str:
     directory.mkdir(parents=True, exist_ok=True)
     for name, data in contents.items():
         write_atomic(directory / name, data)

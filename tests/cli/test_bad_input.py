@@ -191,8 +191,8 @@ def test_ten_customers(churn: Callable[..., Told], tmp_path: Path, monkeypatch: 
     told = churn("materialize", "challenger")
     assert told.code == 1
     error = told.text[told.text.index("Error:") :]
-    assert "4 customers left in the training months; below 50 no probability can be learned" in error
-    assert "Take more months or customers" in error
+    assert "4 customers left among the rows to learn from; below 50 no probability can be learned" in error
+    assert "Bring a file with more customers who have left" in error
     assert error.strip().count("\n") == 0
 
 

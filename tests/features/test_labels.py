@@ -100,7 +100,16 @@ def test_every_outcome(store: ContentStore) -> None:
     assert rows["c"]["mrr"] == 2.0
     assert rows["a"]["observation_date"] == KEY
     schema = pq.read_schema(store.path(month.digest))
-    assert schema.names == ["customer_id", "observation_date", "outcome", "label", "mrr", "treated"]
+    assert schema.names == [
+        "customer_id",
+        "observation_date",
+        "outcome",
+        "label",
+        "mrr",
+        "treated",
+        "departed",
+        "so_far",
+    ]
     assert schema.field("label").type == pa.int8()
 
 
@@ -180,3 +189,20 @@ def test_bad_input_is_named(store: ContentStore) -> None:
     versions = {name: Tables(contract, store, {}).version(name, KEY) for name in ("churn_events", "interventions")}
     with pytest.raises(FeatureError, match="no feature table for 2024-06-01"):
         label_months(contract, versions, [KEY], as_of=AS_OF, populations={}, store=store)
+
+
+def test_who_has_left_since_is_marked_though_the_month_is_not_mature(store: ContentStore) -> None:
+    now = T + 20 * DAY
+    _, rows = label(
+        store,
+        [
+            left("a", T + 5 * DAY),
+            left("b", T - DAY, "involuntary", recorded=T + DAY),
+            left("c", T + 25 * DAY, recorded=T + 10 * DAY),  # has given notice, and is still a customer
+            left("d", T + 5 * DAY, recorded=T + 30 * DAY),
+        ],
+        as_of=now,
+    )
+    assert {who for who, row in rows.items() if row["departed"]} == {"a", "b"}
+    assert {who: row["so_far"] for who, row in rows.items() if row["so_far"]} == {"a": "voluntary", "c": "voluntary"}
+    assert {row["label"] for row in rows.values()} == {None}

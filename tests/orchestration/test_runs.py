@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -146,3 +147,103 @@ def test_observations_are_kept_in_order_and_dead_ones_forgotten(home: Home) -> N
         assert list(found.get_dynamic_partitions(runner.OBSERVATIONS)) == months[1:]
     assert refs.partitions("customer_features") == months[1:]
     assert refs.find("champion") is not None
+
+
+def _carry(home: Home) -> list[str]:
+    """Bring the home up to date as ``churn materialize`` does; what was made."""
+    from churn_platform.cli.demo_source import SourceRequest
+    from churn_platform.cli.output import Stages
+    from churn_platform.cli.pipeline import Pipeline
+
+    pipeline = Pipeline(home, "churn", Stages())
+    pipeline.source(SourceRequest())
+    pipeline.plan()
+    return pipeline.materialize().materialized
+
+
+def test_a_file_that_says_the_same_again_makes_nothing(home: Home) -> None:
+    """Delivered anew, with another time of change: its content decides."""
+    tickets = home.sources / "churn" / "simulated" / "tickets.parquet"
+    content = tickets.read_bytes()
+    tickets.unlink()
+    tickets.write_bytes(content)
+    assert _carry(home) == []
+
+
+def test_rows_in_another_order_stop_at_the_table(home: Home) -> None:
+    """The file has changed, what it says has not: nothing below the table is made again."""
+    import pyarrow.parquet as pq
+
+    tickets = home.sources / "churn" / "simulated" / "tickets.parquet"
+    table = pq.read_table(tickets)
+    pq.write_table(table.take(list(reversed(range(table.num_rows)))), tickets)
+    assert _carry(home) == ["sources/tickets"]
+    assert _plan(home).assets == ()
+
+
+def test_who_has_left_since_the_newest_month_is_neither_listed_nor_online(home: Home) -> None:
+    """A departure after the newest month's date, known by now, moves no feature."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from churn_platform.features.labels import departed
+    from churn_platform.features.online import Missing, OnlineReader
+    from churn_platform.records.vault import IdentityVault
+
+    refs, store = Refs(home.refs), ContentStore(home.store)
+    month = refs.partitions("churn_labels")[-1]
+    before = refs.get("customer_features", month)["digest"]
+    (who,) = pq.read_table(store.path(refs.get("scores_current")["digest"]))["customer_id"].to_pylist()[:1]
+    (account,) = IdentityVault.open(home).reveal([who])
+    events = home.sources / "churn" / "simulated" / "churn_events.parquet"
+    table = pq.read_table(events)
+    instant = datetime.fromisoformat(month)
+    row = {**table.slice(0, 1).to_pylist()[0], "churn_event_id": "late", "account_id": account, "kind": "voluntary"}
+    row |= {"cancel_requested_at": instant, "effective_at": instant + timedelta(days=1)}
+    row |= {"recorded_at": instant + timedelta(days=2), "ingested_at": instant + timedelta(days=2)}
+    pq.write_table(pa.concat_tables([table, pa.Table.from_pylist([row], schema=table.schema)]), events)
+
+    made = _carry(home)
+    assert "customer_features" not in made
+    assert refs.get("customer_features", month)["digest"] == before
+    assert departed(store.path(refs.get("churn_labels", month)["digest"])) == [who]
+    assert who not in pq.read_table(store.path(refs.get("scores_current")["digest"]))["customer_id"].to_pylist()
+    found = OnlineReader(home).get([who])[who]
+    assert isinstance(found, Missing)
+    assert found.reason in ("not_current", "not_found")
+
+
+def test_what_is_overwritten_in_place_is_kept_at_every_load(home: Home) -> None:
+    """The past of such a column begins with the first load; observation dates come and go, its history stays."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    refs = Refs(home.refs)
+    months = refs.partitions("customer_features")
+    before = {month: refs.get("customer_features", month)["digest"] for month in months}
+    assert len(refs.partitions("snapshots/accounts")) == 1
+    accounts = home.sources / "churn" / "simulated" / "accounts.parquet"
+    table = pq.read_table(accounts)
+    at = table.column_names.index("plan")
+    pq.write_table(table.set_column(at, "plan", pa.array(["overwritten"] * table.num_rows)), accounts)
+    assert _carry(home) == ["sources/accounts"]
+    assert {month: refs.get("customer_features", month)["digest"] for month in months} == before
+    log = refs.partitions("snapshots/accounts")
+    assert len(log) == 2
+    with runner.instance() as found:
+        runner.set_observations(found, home, months[1:])
+    assert refs.partitions("snapshots/accounts") == log
+
+
+def test_a_source_that_cannot_be_read_is_told_and_nothing_is_asked_for(home: Home) -> None:
+    from churn_platform.monitoring.alerts import alerts
+    from resources.carry import Nothing, next_step
+
+    (home.sources / "churn" / "simulated" / "tickets.parquet").unlink()
+    with runner.instance() as found:
+        for _ in range(2):
+            asked = next_step(found, home)
+            assert isinstance(asked, Nothing)
+            assert "tables.tickets.path" in asked.why
+    (alert,) = [one for one in alerts(home) if one.kind == "source"]
+    assert "tables.tickets.path" in alert.detail

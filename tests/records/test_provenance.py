@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from churn_platform.records.provenance import SINGLE, Node, digest_of, make_plan, resolve
+from churn_platform.records.provenance import SINGLE, Node, Plan, digest_of, make_plan, resolve
 
 MONTHS = ("2024-01-01", "2024-02-01")
 
@@ -113,3 +113,21 @@ def test_selectors(current: Memory) -> None:
     assert resolve(current, "nothing", {}) is None
     assert resolve(current, "nothing@*", {}) is None
     assert resolve(current, "nothing@^", {}) is None
+
+
+def test_runs_have_one_range_each() -> None:
+    plan = Plan(
+        {"usage": ("b",), "rules": (SINGLE,), "features": ("b",), "labels": ("a", "b"), "scores": (SINGLE,)},
+        dict.fromkeys(("usage", "rules", "features", "labels", "scores"), "x"),
+    )
+    assert [part.assets for part in plan.runs()] == [("usage", "rules", "features"), ("labels", "scores")]
+    assert [part.partition_range for part in plan.runs()] == [("b", "b"), ("a", "b")]
+    assert plan.only(["scores"]).runs()[0].partition_range is None
+    assert Plan({}, {}).runs() == ()
+
+
+def test_the_newest_carries_what_is_known_since(current: Memory) -> None:
+    before = resolve(current, "usage@^", {})
+    current.held["usage", MONTHS[-1]]["current"] = {"digest": "later", "as_of": "2024-02-20"}
+    assert resolve(current, "usage@^", {}) != before
+    assert resolve(current, f"usage@{MONTHS[-1]}", {}) == f"u{MONTHS[-1]}"

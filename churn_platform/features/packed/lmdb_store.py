@@ -37,6 +37,7 @@ from churn_platform.features.packed.store import (
     observe,
     other_layout,
     select,
+    split,
     superseded,
 )
 
@@ -254,10 +255,12 @@ class LmdbBuilding:
                 known.save()
             return numbers
 
+        table, left = split(table, key, event)
         block = encode(table, found.layout, key=key, event=event, created=created, codes=codes)
         items, departed, carried = merge(block, self._current_rows(view), found.layout)
+        items = [one for one in items if one[0] not in left] if left else items
         self._write(found, items)
-        self._departed.update(departed)
+        self._departed |= {**dict(departed), **left}
         self._carried += carried
         self._customers = max(self._customers, len(items))
         self._generation = observe(self._generation, found, block.observed, self._before(view))

@@ -35,6 +35,7 @@ from churn_platform.features.packed.store import (
     observe,
     other_layout,
     select,
+    split,
     superseded,
 )
 
@@ -331,6 +332,7 @@ class RedisBuilding:
     def load(self, view: str, table: pa.Table, *, key: str, event: str, created: str | None) -> int:
         found, store = self._generation.view(view), self._store
         dictionary = _dictionary_name(self._generation, found.layout)
+        table, left = split(table, key, event)
         with store._reached():
             block = encode(
                 table,
@@ -343,8 +345,9 @@ class RedisBuilding:
             current = store._current()
             old = current.by_name.get(view)
             items, departed, carried = merge(block, store._scan(current.number, old) if old else (), found.layout)
+            items = [one for one in items if one[0] not in left] if left else items
             self._write(store._rows(self._generation.number, found.index), items)
-        self._departed.update(departed)
+        self._departed |= {**dict(departed), **left}
         self._carried += carried
         self._customers = max(self._customers, len(items))
         self._generation = observe(self._generation, found, block.observed, old.observed if old else None)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from churn_platform.errors import BusyError, FeatureError, NotReadyError
-from churn_platform.features.packed.layout import Dictionary, Generation, Layout, Value, View, ViewSpec
+from churn_platform.features.packed.layout import Dictionary, Generation, Layout, Value, View, ViewSpec, micros
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,6 +116,34 @@ class PackedStore(Protocol):
 
     def clear(self) -> None:
         """Remove everything."""
+
+
+_left_out: ContextVar[frozenset[str]] = ContextVar("left_out", default=frozenset())
+
+
+@contextmanager
+def leaving_out(customers: frozenset[str]) -> Iterator[None]:
+    """Let materializations in the block leave these customers out of every view, as departed, though tables have them."""
+    token = _left_out.set(customers)
+    try:
+        yield
+    finally:
+        _left_out.reset(token)
+
+
+def split(table: pa.Table, key: str, event: str) -> tuple[pa.Table, dict[bytes, int]]:
+    """The rows to load, and whom :func:`leaving_out` takes off, with the times (µs) of their rows."""
+    customers = _left_out.get()
+    if not customers:
+        return table, {}
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    gone = pc.is_in(table[key], pa.array(sorted(customers), table[key].type))
+    off = table.filter(gone)
+    moments = [micros(moment) for moment in off[event].to_pylist()]
+    departed = dict(zip([one.encode() for one in off[key].to_pylist()], moments, strict=True))
+    return table.filter(pc.invert(gone)), departed
 
 
 def empty() -> NotReadyError:

@@ -21,8 +21,8 @@ from hypothesis.stateful import (
 
 from churn_platform.features.packed.lmdb_store import LmdbStore
 from churn_platform.features.packed.redis_store import RedisStore
-from churn_platform.features.packed.store import Building, PackedStore
-from tests.features.packed.conftest import KEYS, LAYOUT, SPECS, Rows, row, state, table
+from churn_platform.features.packed.store import Building, PackedStore, leaving_out
+from tests.features.packed.conftest import KEYS, LAYOUT, SPECS, Rows, materialize, row, state, table
 
 CUSTOMERS = ["a", "b", "c"]
 VIEWS = list(SPECS)
@@ -171,3 +171,16 @@ def test_what_happens_before_and_during_a_materialization(
 def _take(machine: Machine, steps: list[Any]) -> None:
     for step in steps:
         machine.remove(step) if isinstance(step, str) else machine.push(*step)
+
+
+def test_who_is_left_out_has_departed(store: PackedStore) -> None:
+    delivered: Rows = dict.fromkeys(CUSTOMERS, (2, 2, 1.0, "x"))
+    materialize(store, delivered)
+    store.push(VIEWS[0], LAYOUT, [row("a", 3, 3, 5.0, "y")])
+    with leaving_out(frozenset({"a", "nobody"})):
+        materialize(store, delivered)
+    _, found, departed = state(store, CUSTOMERS)
+    assert all(set(found[view]) == {"b", "c"} for view in VIEWS)
+    assert departed == {"a": 2}
+    materialize(store, delivered)
+    assert set(state(store, CUSTOMERS)[1][VIEWS[0]]) == set(CUSTOMERS), "who is in the table again is served again"

@@ -1,0 +1,26 @@
+"""Which model decides from now on: a pure function of what stands ready."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Successor = Literal["challenger", "recalibration", "present", "nobody"]
+
+
+def successor(
+    present: Mapping[str, Any] | None,
+    gate: Mapping[str, Any],
+    challenger: Mapping[str, Any],
+    recalibration: Mapping[str, Any],
+) -> Successor:
+    """Who is champion now, by the references of these assets (``present`` is the champion's own, or None).
+
+    A recalibration counts only for the very model that it has shifted. A challenger that passed the gate counts unless
+    the champion is that challenger, set right: what has been learned from later departures is not taken back.
+    """
+    if present is not None and recalibration.get("passed") and recalibration.get("base") == present["model"]:
+        return "recalibration"
+    if gate["passed"] and (present is None or challenger["model"] not in present.get("bases", ())):
+        return "challenger"
+    return "nobody" if present is None else "present"
