@@ -118,7 +118,8 @@ def _nothing_is_half_written(home: Path) -> None:
 def _dagster_has_closed_the_runs(home: Path) -> None:
     import sqlite3
 
-    with sqlite3.connect(f"file:{home / "dagster" / "storage" / "history" / "runs.db"}?mode=ro", uri=True) as connection:
+    runs = home / "dagster" / "storage" / "history" / "runs.db"
+    with sqlite3.connect(f"file:{runs}?mode=ro", uri=True) as connection:
         states = dict(connection.execute("SELECT status, count(*) FROM runs GROUP BY status"))
     connection.close()
     assert set(states) <= {"SUCCESS", "CANCELED", "FAILURE"}, states
