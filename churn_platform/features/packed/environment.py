@@ -1,13 +1,15 @@
-"""LMDB environments: one for each real path in a process, opened when first needed, closed in forked children.
+"""LMDB environments: one for each real path in a process, opened when first needed, never used by forked children.
 
 A second open in one process, or one inherited by a fork, corrupts locks; LMDB refuses the former with "already
-open in this process".
+open in this process". A child that closes what it has inherited also empties its parent's slots in the table of
+readers (those of transactions kept for reuse), so that most children, who go on to run another program, only forget it.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +19,7 @@ from churn_platform.errors import HomeError, MissingDependencyError
 # Address space, not disk: the file grows as it is written.
 MAP_GIB: Final = 32
 _READERS: Final = 1024
+_SPARE: Final = 64
 DATABASES: Final = ("meta", "slot0", "slot1", "departed0", "departed1", "journal")
 
 
@@ -33,6 +36,7 @@ class Environment:
 
 
 _open: dict[str, Environment] = {}
+_inherited: dict[str, Environment] = {}
 _lock = threading.Lock()
 
 
@@ -52,9 +56,21 @@ def environment(path: Path, *, create: bool) -> Environment | None:
             found.env.close()
             del _open[real]
             found = None
+        if found is None and real in _inherited:
+            _inherited.pop(real).env.close()
         if found is None and (create or inode):
             found = _open[real] = _make(real)
     return found
+
+
+def reading(db: Environment) -> Any:
+    """A read transaction. One whose slot a forked child has emptied is dropped, and the next taken."""
+    import lmdb
+
+    for _ in range(_SPARE):
+        with suppress(lmdb.BadRslotError):
+            return db.env.begin()
+    return db.env.begin()
 
 
 def close(path: Path) -> None:
@@ -77,7 +93,7 @@ def _make(real: str) -> Environment:
             map_size=MAP_GIB << 30,
             max_dbs=len(DATABASES),
             max_readers=_READERS,
-            max_spare_txns=64,
+            max_spare_txns=_SPARE,
             mode=0o600,
             readahead=True,
             metasync=True,
@@ -102,11 +118,10 @@ def _inode(real: str) -> int:
 
 
 def _forget_in_child() -> None:
-    """A forked child must not use what its parent opened: close it here, open anew when needed."""
+    """A forked child must not use what its parent opened: it closes that only where it opens the same store itself."""
     global _lock
     _lock = threading.Lock()
-    for inherited in _open.values():
-        inherited.env.close()
+    _inherited.update(_open)
     _open.clear()
 
 

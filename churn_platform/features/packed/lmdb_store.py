@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from churn_platform.errors import HomeError
 from churn_platform.features.packed.bulk import Item, encode, merge
-from churn_platform.features.packed.environment import Environment, close, environment
+from churn_platform.features.packed.environment import Environment, close, environment, reading
 from churn_platform.features.packed.layout import (
     TIMES,
     Dictionary,
@@ -68,13 +68,13 @@ class LmdbStore:
 
     def generation(self) -> Generation:
         db = self._reader()
-        with db.env.begin() as txn:
+        with reading(db) as txn:
             return self._current(db, txn)
 
     def read(self, customers: Sequence[str], views: Sequence[str] | None = None) -> Reading:
         db = self._reader()
         keys = [customer.encode() for customer in customers]
-        with db.env.begin() as txn:
+        with reading(db) as txn:
             generation = self._current(db, txn)
             chosen = select(generation, views)
             get, slot = txn.get, db[f"slot{generation.slot}"]
@@ -95,7 +95,7 @@ class LmdbStore:
 
     def customers(self, limit: int) -> list[str]:
         db = self._reader()
-        with db.env.begin() as txn:
+        with reading(db) as txn:
             generation = self._current(db, txn)
             slot = db[f"slot{generation.slot}"]
             if not generation.views:
@@ -316,7 +316,7 @@ class LmdbBuilding:
 
     def _current_rows(self, view: str) -> Iterator[Item]:
         db = self._store._reader()
-        with db.env.begin() as txn:
+        with reading(db) as txn:
             current = self._store._current(db, txn)
             old = current.by_name.get(view)
             if old is not None:
