@@ -232,10 +232,26 @@ def online_features(
     ],
     automation_condition=dg.AutomationCondition.on_cron("0 3 * * *"),
     check_specs=[
-        dg.AssetCheckSpec("served_equals_history", asset="feature_skew"),
-        dg.AssetCheckSpec("features_available", asset="feature_skew", description="Above 99 % where the table has it."),
-        dg.AssetCheckSpec("features_fresh", asset="feature_skew"),
-        dg.AssetCheckSpec("features_stable", asset="feature_skew", description="PSI against the month before."),
+        dg.AssetCheckSpec(
+            "served_equals_history",
+            asset="feature_skew",
+            description="What is online now, read by the codec and by Feast, is what history and the table say.",
+        ),
+        dg.AssetCheckSpec(
+            "features_available",
+            asset="feature_skew",
+            description="Each feature is there online for more than 99 % of the customers for whom the table has it.",
+        ),
+        dg.AssetCheckSpec(
+            "features_fresh",
+            asset="feature_skew",
+            description="The vectors that are served are younger than their time to live.",
+        ),
+        dg.AssetCheckSpec(
+            "features_stable",
+            asset="feature_skew",
+            description="No feature has shifted against the month before, by its PSI.",
+        ),
     ],
 )
 def feature_skew(

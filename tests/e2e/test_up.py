@@ -89,6 +89,8 @@ def test_up_watch_tell_and_stop(demo: Demo, tmp_path: Path) -> None:
             assert "service was started again" in churn("logs", "supervisor", home=home).stdout
         finally:
             command.send_signal(signal.SIGTERM)
+            if command.stdout is not None:
+                command.stdout.close()
             try:
                 code = command.wait(timeout=60)
             except subprocess.TimeoutExpired:

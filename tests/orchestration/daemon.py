@@ -28,7 +28,7 @@ from sensors.jobs import CARRIED_BY
 SENSORS = ("new_data", "drift", "new_labels")
 MOST_TICKS = 40
 OF_A_MOMENT = frozenset({"scores_outlet", "feature_skew"})
-"""What was published, and what was compared: records with the moment in them, of lists and vectors that are compared."""
+"""What was published and what was compared: records with the moment in them, of lists and vectors that are equal."""
 AGES_AGO = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC
 
 
