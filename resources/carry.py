@@ -31,7 +31,7 @@ from resources import runner
 
 LOCK = "pipeline.lock"
 FLOW = frozenset({runner.TABLES, "sources", "features", "monitoring"})
-FLOWING = frozenset({"scores_current"})
+FLOWING = frozenset({"scores_current", "scores_outlet"})
 """Groups and assets that follow the data by themselves. Learning is asked for, never carried."""
 TRAINING = ("training_set", "challenger", "evaluation", "gate", "champion", "champion_bento")
 RECALIBRATION = ("recalibration", "champion", "champion_bento")

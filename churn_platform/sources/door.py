@@ -28,7 +28,7 @@ from churn_platform.sources.label import check_categories, check_label
 from churn_platform.sources.mutable import SnapshotLog, take_snapshot
 from churn_platform.sources.parts import empty_part, revise, version_at, write_parts
 from churn_platform.sources.rates import load_rates
-from churn_platform.sources.readers import RawTable, open_table, rejected_lines, scans_so_far
+from churn_platform.sources.readers import RawTable, open_table, rejected_lines, rejected_places, scans_so_far
 from churn_platform.sources.staging import plan_table, stage
 from churn_platform.sources.tables import SNAPSHOT, TablePart, TableVersion, observation_time
 
@@ -168,7 +168,9 @@ def _admit_table(
     identities.learn(connection, vault, plan)
     mark = scans_so_far(connection)
     stage(connection, plan, STAGED, identities.IDENTITIES)
-    faults, total = count_faults(connection, plan, STAGED, lost=rejected_lines(connection, mark, raw))
+    lost = rejected_lines(connection, mark, raw)
+    places = rejected_places(connection, mark, raw) if lost else ()
+    faults, total = count_faults(connection, plan, STAGED, lost=lost, places=places)
     check_categories(connection, plan, STAGED)
     taken = quarantine.hold(connection, plan, STAGED)
     repeated = duplicates.resolve(connection, plan, STAGED)

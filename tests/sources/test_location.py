@@ -19,7 +19,9 @@ FLAT: dict[str, Any] = {
     "problem": "churn",
     "shape": "snapshot",
     "label": {"source": "column", "column": "left", "positive": "yes"},
-    "tables": {"snapshot": {"path": "as it was called.csv", "entity": "id", "columns": {"age": {"type": "number"}}}},
+    "tables": {
+        "snapshot": {"path": "what it was called then.csv", "entity": "id", "columns": {"age": {"type": "number"}}}
+    },
 }
 
 
@@ -36,7 +38,7 @@ def test_a_file_source_whose_contract_names_another_path(tmp_path: Path) -> None
     location = _location(tmp_path, file, contract)
     assert locate(contract.tables["snapshot"], file, name="snapshot") == (file,)
     before = location.fingerprint("snapshot")
-    (tmp_path / "as it was called.csv").write_text("id,age,left\n9,9,yes\n")
+    (tmp_path / "what it was called then.csv").write_text("id,age,left\n9,9,yes\n")
     assert location.fingerprint("snapshot") == before, "the door does not read that one"
     file.write_text("id,age,left\n1,31,yes\n2,40,no\n")
     assert location.fingerprint("snapshot") != before
