@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 _NAME = re.compile(r"(?P<kind>.+)-(?P<pid>\d+)-(?P<start>\d+)-(?P<place>[0-9a-f]{6})-[0-9a-f]{16}")
+_LINUX = sys.platform.startswith("linux")
 FOREIGN_SECONDS = 86_400.0
 """What a process of another place has left is taken to be left when nobody has touched it for so long."""
 
@@ -61,13 +62,17 @@ def _mark(pid: int) -> str:
 
 def _started(pid: int) -> int | None:
     """When a process began; None where none of that id is running."""
-    if sys.platform == "linux":
-        try:
-            # the program's name stands in brackets and may hold anything, brackets too
-            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    if not _LINUX:
+        return _started_elsewhere(pid)
+    try:
+        # the program's name stands in brackets and may hold anything, brackets too
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def _started_elsewhere(pid: int) -> int | None:
     import psutil
 
     try:
@@ -81,7 +86,7 @@ def _started(pid: int) -> int | None:
 def _place() -> str:
     """Six digits for what process ids are counted in: this boot of this machine, and the container on it."""
     facts = [os.uname().nodename]
-    if sys.platform == "linux":
+    if _LINUX:
         counted_in = Path("/proc/self/ns/pid").readlink()
         facts = [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), str(counted_in)]
     return hashlib.sha256(" ".join(facts).encode()).hexdigest()[:6]

@@ -14,6 +14,7 @@ import pytest
 
 from churn_platform import settings
 from churn_platform.records.home import Home
+from churn_platform.records.owner import _place
 from churn_platform.records.refs import Refs
 from churn_platform.records.store import ContentStore
 from churn_platform.sources.contract import dump_contract
@@ -111,7 +112,11 @@ def test_features_see_each_snapshot_from_its_day_on_and_none_before(home: Home, 
 
 def test_the_log_outlives_the_dates(home: Home, load: Load) -> None:
     """References of dates that are no more are forgotten; what a table said on a day that was none is history."""
+    killed = home.refs / "accounts" / f".tmp-4194999-1-{_place()}-{'0' * 16}"
+    killed.parent.mkdir(parents=True)
+    killed.write_text("half")
     load(at(2024, 4, 20), owner="ann", plan="basic")
+    assert not killed.exists(), "the start of a command removes what a killed one has left"
     refs = Refs(home.refs)
     kept = refs.partitions("snapshots/accounts")
     assert len(kept) == 1

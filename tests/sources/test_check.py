@@ -112,4 +112,4 @@ def test_times_to_come_are_a_flaw_with_its_keys(tmp_path: Path) -> None:
     done = runner.invoke(app, ["contract", "check", str(source), "--contract", str(stated)])
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
-    assert "[passes] Table tickets: column ingested_at must not lie after" in said
+    assert "[passes] Table tickets: column ingested_at must not lie in the future" in said
