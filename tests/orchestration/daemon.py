@@ -91,6 +91,18 @@ class Daemon:
     def tick(self, sensor: dg.SensorDefinition) -> list[Ran]:
         """Evaluate one sensor and run what it asks for."""
         defs = runner.definitions()
+        made = []
+        for request in self._new(defs, sensor):
+            self.keys.add((sensor.name, str(request.run_key)))
+            made += self._run(defs, sensor, request)
+        return made
+
+    def asks(self, name: str) -> bool:
+        """Whether a sensor would ask for a run now that it has not asked for before."""
+        (sensor,) = [one for one in all_sensors() if one.name == name]
+        return bool(self._new(runner.definitions(), sensor))
+
+    def _new(self, defs: dg.Definitions, sensor: dg.SensorDefinition) -> list[dg.RunRequest]:
         with dg.build_sensor_context(
             instance=self.instance, cursor=self.cursors.get(sensor.name), definitions=defs
         ) as context:
@@ -98,14 +110,7 @@ class Daemon:
         if found.cursor is not None:
             self.cursors[sensor.name] = found.cursor
         self.skipped[sensor.name] = found.skip_message or ""
-        made = []
-        for request in found.run_requests or ():
-            key = (sensor.name, str(request.run_key))
-            if key in self.keys:
-                continue
-            self.keys.add(key)
-            made += self._run(defs, sensor, request)
-        return made
+        return [one for one in found.run_requests or () if (sensor.name, str(one.run_key)) not in self.keys]
 
     def rest(self) -> list[Ran]:
         """Tick until no sensor asks for anything; all runs, in order."""
