@@ -35,7 +35,7 @@ def add(
     target: Annotated[
         str,
         typer.Argument(
-            help="A URL, postgresql://user@host/database, or a folder; - reads it from stdin, where it holds a password."
+            help="A URL, postgresql://user@host/database, or a folder; - reads it from stdin (for passwords)."
         ),
     ],
     name: Annotated[str | None, typer.Option("--name", help="How to call it; default the kind.")] = None,
