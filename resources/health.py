@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from churn_platform.records.alive import token_is_alive
-from resources.orphans import BY_PROCESS, RUNNING
+from resources.orphans import orphans
 
 
 @dataclass(frozen=True)
@@ -61,9 +60,4 @@ def failing(found: dg.DagsterInstance) -> dict[str, str]:
 
 def stuck(found: dg.DagsterInstance, *, daemon_is_down: bool) -> list[str]:
     """Runs that are said to be running by a process that is gone (:mod:`resources.orphans`)."""
-    runs = found.get_runs(dg.RunsFilter(statuses=list(RUNNING)))
-    return [
-        run.run_id
-        for run in runs
-        if (daemon_is_down if BY_PROCESS not in run.tags else not token_is_alive(run.tags[BY_PROCESS]))
-    ]
+    return [run.run_id for run in orphans(found, daemon_is_down=daemon_is_down)]

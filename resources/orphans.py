@@ -9,6 +9,7 @@ from churn_platform.records.alive import token_is_alive, token_of
 BY_PROCESS = "churn/process"
 """Tag of a run that a command executes in its own process: ``<pid>-<start in ms>``."""
 RUNNING = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+NOT_STARTED = dg.DagsterRunStatus.NOT_STARTED
 
 
 def mine() -> dict[str, str]:
@@ -26,15 +27,23 @@ def end_orphans(found: dg.DagsterInstance, *, daemon_is_down: bool) -> list[str]
     Args:
         daemon_is_down: whether no daemon of this instance is running: then its runs are not, either.
     """
-    ended = []
-    for run in found.get_runs(dg.RunsFilter(statuses=list(RUNNING))):
-        if (token := run.tags.get(BY_PROCESS)) is not None:
-            if token_is_alive(token):
-                continue
+    left = orphans(found, daemon_is_down=daemon_is_down)
+    for run in left:
+        if BY_PROCESS in run.tags:
             found.report_run_canceled(run, message="The command that executed this run was killed.")
-        elif daemon_is_down:
-            found.report_run_failed(run, message="The daemon that executed this run was killed.")
         else:
-            continue
-        ended.append(run.run_id)
-    return ended
+            found.report_run_failed(run, message="The daemon that executed this run was killed.")
+    return [run.run_id for run in left]
+
+
+def orphans(found: dg.DagsterInstance, *, daemon_is_down: bool) -> list[dg.DagsterRun]:
+    """The runs whose process is gone. One that a command has not begun is one, too; one that the daemon has not begun
+    waits for the next daemon."""
+
+    def is_orphan(run: dg.DagsterRun) -> bool:
+        token = run.tags.get(BY_PROCESS)
+        if token is not None:
+            return not token_is_alive(token)
+        return daemon_is_down and run.status != NOT_STARTED
+
+    return [run for run in found.get_runs(dg.RunsFilter(statuses=[NOT_STARTED, *RUNNING])) if is_orphan(run)]

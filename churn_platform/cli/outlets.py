@@ -32,7 +32,12 @@ def _open() -> Deliverer:
 @app.command("add")
 def add(
     kind: Annotated[str, typer.Argument(help="webhook, postgres or parquet.")],
-    target: Annotated[str, typer.Argument(help="A URL, postgresql://user@host/database, or a folder.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="A URL, postgresql://user@host/database, or a folder; - reads it from stdin (for passwords)."
+        ),
+    ],
     name: Annotated[str | None, typer.Option("--name", help="How to call it; default the kind.")] = None,
     event: Annotated[
         list[str] | None,
@@ -58,6 +63,7 @@ def add(
 
     work = _open()
     called = name or kind
+    target = sys.stdin.readline().strip() if target == "-" else target
     outlet, secret = work.outlets.add(kind, target, name=called, events=event or (), ids=ids, schema=schema)
     present = Refs(work.home.refs).find("scores_current")
     if outlet.kind != "webhook" and present is not None:

@@ -363,7 +363,8 @@ def test_runs_of_a_process_that_is_gone(instance: dg.DagsterInstance) -> None:
     killed = run(started, **{BY_PROCESS: "999999-5"})
     _is_ill(doctor_dagster.no_run_is_stuck(_daemon()), killed[:8], "churn up")
     of_daemon, waiting = run(started), run(dg.DagsterRunStatus.NOT_STARTED)
-    assert end_orphans(instance, daemon_is_down=False) == [killed]
+    unbegun = run(dg.DagsterRunStatus.NOT_STARTED, **{BY_PROCESS: "999999-5"})
+    assert set(end_orphans(instance, daemon_is_down=False)) == {killed, unbegun}
     assert doctor_dagster.no_run_is_stuck(_daemon()).ok, "the daemon's runs run while it does"
     _is_ill(doctor_dagster.no_run_is_stuck(None), of_daemon[:8])
     assert end_orphans(instance, daemon_is_down=True) == [of_daemon]
@@ -376,7 +377,7 @@ def test_runs_of_a_process_that_is_gone(instance: dg.DagsterInstance) -> None:
 
     assert status(alive).status == started
     assert status(waiting).status == dg.DagsterRunStatus.NOT_STARTED
-    assert status(killed).status == dg.DagsterRunStatus.CANCELED
+    assert status(killed).status == status(unbegun).status == dg.DagsterRunStatus.CANCELED
     assert status(of_daemon).status == dg.DagsterRunStatus.FAILURE
     assert status(of_daemon).tags["dagster/will_retry"] == "true", "what was cut off is tried again"
 
