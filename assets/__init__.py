@@ -13,8 +13,9 @@ def all_assets(tables: Sequence[str], label_tables: Sequence[str]) -> list[dg.As
     from assets.champion import champion
     from assets.diagnosis import diagnosis
     from assets.evaluation import evaluation, gate
-    from assets.features import churn_labels, customer_features, online_features
+    from assets.features import churn_labels, customer_features, feature_skew, online_features
     from assets.monitoring import business_report, drift_report
+    from assets.outlets import scores_outlet
     from assets.recalibration import recalibration
     from assets.sources import cross_rules, expectations, source_asset
     from assets.training import challenger, training_set
@@ -26,6 +27,7 @@ def all_assets(tables: Sequence[str], label_tables: Sequence[str]) -> list[dg.As
         customer_features(tables),
         churn_labels(label_tables),
         online_features,
+        feature_skew,
         training_set,
         challenger,
         evaluation,
@@ -34,6 +36,7 @@ def all_assets(tables: Sequence[str], label_tables: Sequence[str]) -> list[dg.As
         champion,
         champion_bento,
         scores_current,
+        scores_outlet,
         drift_report,
         diagnosis(tables),
         business_report,

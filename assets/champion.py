@@ -9,6 +9,7 @@ from assets.partitions import check, must_hold, version_of
 from churn_platform import clock
 from churn_platform.champion.succession import successor
 from churn_platform.errors import ChampionError
+from resources.feast import FeastResource
 from resources.lineage import LineageResource
 from resources.mlflow import MlflowResource
 from resources.store import StoreResource
@@ -28,10 +29,20 @@ FACTS = (
     "champion; or the champion itself, recalibrated. One that did not pass leaves the champion where it is.",
     code_version=version_of("champion", "assets/champion.py"),
     deps=["gate", "challenger", "evaluation", "recalibration"],
-    check_specs=[must_hold("champion", "alias_agrees")],
+    check_specs=[
+        must_hold(
+            "champion",
+            "alias_agrees",
+            "The alias champion in the MLflow registry points at the version that this asset says.",
+        )
+    ],
 )
 def champion(
-    context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, mlflow: MlflowResource
+    context: dg.AssetExecutionContext,
+    lineage: LineageResource,
+    store: StoreResource,
+    mlflow: MlflowResource,
+    feast: FeastResource,
 ) -> Iterator[Any]:
     """Promote what the gate let through; keep the champion otherwise.
 
@@ -39,6 +50,7 @@ def champion(
         ChampionError: where nothing passed and there is no champion to keep.
     """
     from churn_platform.champion.projection import project
+    from churn_platform.monitoring.evaluation_page import markdown
 
     step, objects, home = lineage.step(context), store.objects, store.home
     gate, challenger, judged = step.read("gate"), step.read("challenger"), step.read("evaluation")
@@ -83,16 +95,21 @@ def champion(
     else:
         facts = {name: present[name] for name in FACTS} if present is not None else {}
     project(home, objects, facts)
+    service = feast.register_model(store, facts)
     step.write(facts["package"], **facts)
     alias = mlflow.champion_version(home)
     yield from step.result(
         metadata={
+            "evaluation": dg.MetadataValue.md(markdown(objects.read_json(facts["evaluation"]))),
+            "mlflow_version": dg.MetadataValue.url(mlflow.version_url(home, facts["version"])),
+            "mlflow_run": dg.MetadataValue.url(mlflow.run_url(home, facts["mlflow_run"])),
             "promoted": who != "present",
             "by": who,
             "cause": dg.MetadataValue.json(facts["cause"]),
             "model": facts["model"],
             "mlflow/model_version": facts["version"],
             "mlflow/run_id": facts["mlflow_run"],
+            "feature_service": service,
         },
         checks=[
             check(

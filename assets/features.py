@@ -30,7 +30,9 @@ def customer_features(tables: Sequence[str]) -> dg.AssetsDefinition:
         code_version=version_of("features", "assets/features.py"),
         deps=[dg.AssetDep(_source(table), partition_mapping=SAME) for table in tables],
         check_specs=[
-            must_hold("customer_features", "one_row_per_customer"),
+            must_hold(
+                "customer_features", "one_row_per_customer", "No customer has two rows in the newest month of the run."
+            ),
             dg.AssetCheckSpec("known_values", asset="customer_features", description="No feature is empty for all."),
         ],
         **monthly(),
@@ -103,7 +105,13 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
             dg.AssetDep("customer_features", partition_mapping=SAME),
             *[dg.AssetDep(_source(table), partition_mapping=NEWEST) for table in needed],
         ],
-        check_specs=[dg.AssetCheckSpec("both_classes", asset="churn_labels")],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "both_classes",
+                asset="churn_labels",
+                description="In the months of the run whose outcome is certain some have left, and some have stayed.",
+            )
+        ],
         **monthly(),
     )
     def _labels(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
@@ -158,19 +166,31 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
 
 @dg.asset(
     group_name="features",
-    kinds={"feast", "sqlite"},
+    kinds={"feast"},
     owners=["team:data"],
-    description="The newest month's features in Feast's online store, written through Feast, one view for each family; "
-    "without those who are known to have left since.",
+    description="The newest month's features in the packed online store, written through Feast as one generation, one "
+    "view for each family; without those who are known to have left since.",
     code_version=version_of(
-        "features/feast_store.py", "features/feast_objects.py", "features/online.py", "assets/features.py"
+        "features/feast_store.py",
+        "features/feast_objects.py",
+        "features/feast_packed.py",
+        "features/online.py",
+        "features/packed",
+        "assets/features.py",
     ),
     deps=[
         dg.AssetDep("customer_features", partition_mapping=NEWEST),
         dg.AssetDep("churn_labels", partition_mapping=NEWEST),
         dg.AssetDep("cross_rules"),
     ],
-    check_specs=[must_hold("online_features", "online_equals_offline")],
+    check_specs=[
+        must_hold(
+            "online_features",
+            "online_equals_offline",
+            "For a sample of customers the online vector, the offline table and Feast's point-in-time join are equal, "
+            "value by value.",
+        )
+    ],
 )
 def online_features(
     context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, feast: FeastResource
@@ -189,4 +209,72 @@ def online_features(
             "views": ", ".join(made.views),
         },
         checks=[check("online_equals_offline", made.equal, {"compared": made.compared, "different": made.different})],
+    )
+
+
+@dg.asset(
+    group_name="features",
+    kinds={"feast"},
+    owners=["team:data"],
+    description="A sample of the customers online now: packed record, Feast's online API, Feast's history and the "
+    "table must agree exactly; with availability, freshness and drift since the month before. Each night.",
+    code_version=version_of(
+        "features/skew.py",
+        "features/health.py",
+        "monitoring/month_drift.py",
+        "monitoring/drift.py",
+        "assets/features.py",
+    ),
+    deps=[
+        "online_features",
+        dg.AssetDep("customer_features", partition_mapping=NEWEST),
+        dg.AssetDep("churn_labels", partition_mapping=NEWEST),
+    ],
+    automation_condition=dg.AutomationCondition.on_cron("0 3 * * *"),
+    check_specs=[
+        dg.AssetCheckSpec(
+            "served_equals_history",
+            asset="feature_skew",
+            description="What is online now, read by the codec and by Feast, is what history and the table say.",
+        ),
+        dg.AssetCheckSpec(
+            "features_available",
+            asset="feature_skew",
+            description="Each feature is there online for more than 99 % of the customers for whom the table has it.",
+        ),
+        dg.AssetCheckSpec(
+            "features_fresh",
+            asset="feature_skew",
+            description="The vectors that are served are younger than their time to live.",
+        ),
+        dg.AssetCheckSpec(
+            "features_stable",
+            asset="feature_skew",
+            description="No feature has shifted against the month before, by its PSI.",
+        ),
+    ],
+)
+def feature_skew(
+    context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, feast: FeastResource
+) -> Iterator[Any]:
+    """Compare what is served with what was assembled, and look after what is online."""
+    step = lineage.step(context)
+    online = step.read("online_features")
+    month, ref = step.read_newest("customer_features")
+    _, labels = step.read_newest("churn_labels")
+    found = feast.health(store, month, ref["digest"], labels["digest"])
+    step.write(found.digest, rows=found.customers, month=month)
+    yield from step.result(
+        metadata={
+            "online": online["month"],
+            "customers": found.customers,
+            "values": found.values,
+            "pushed": found.pushed,
+        },
+        checks=[
+            check("served_equals_history", found.equal, {"compared": found.values, "different": found.different}),
+            check("features_available", not found.low, {"low": found.low or "none"}, warn=True),
+            check("features_fresh", found.fresh, {"age_days": found.age_days}, warn=True),
+            check("features_stable", not found.shifted, {"shifted": found.shifted or "none"}, warn=True),
+        ],
     )

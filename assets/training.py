@@ -42,7 +42,11 @@ class ChallengerConfig(dg.Config):
         dg.AssetDep("cross_rules"),  # nothing is learnt from tables that contradict each other
     ],
     check_specs=[
-        dg.AssetCheckSpec("enough_leavers", asset="training_set"),
+        dg.AssetCheckSpec(
+            "enough_leavers",
+            asset="training_set",
+            description="At least 50 departures: below that there is a ranked list by rules, and no probability.",
+        ),
         dg.AssetCheckSpec(
             "no_leaks",
             asset="training_set",
@@ -113,7 +117,13 @@ def _newest_versions(store: StoreResource) -> dict[str, TableVersion]:
     "text files with a digest manifest. Predictions on held-out rows beside it.",
     code_version=version_of("training", "evaluation", "assets/training.py", "requirements.lock"),
     deps=["training_set"],
-    check_specs=[must_hold("challenger", "package_verifies")],
+    check_specs=[
+        must_hold(
+            "challenger",
+            "package_verifies",
+            "The package loads from the store, its files have their digests, and it gives its own reference margins.",
+        )
+    ],
 )
 def challenger(
     context: dg.AssetExecutionContext,
@@ -155,6 +165,7 @@ def challenger(
             "protocol": made.protocol,
             "params": dg.MetadataValue.json(dict(made.params)),
             "split": dg.MetadataValue.json(dict(made.split)),
+            "mlflow_run": dg.MetadataValue.url(mlflow.run_url(store.home, run)),
             "mlflow/run_id": run,
             "notes": "; ".join(made.notes) or "none",
         },

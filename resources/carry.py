@@ -15,7 +15,8 @@ from typing import Any
 import dagster as dg
 
 from churn_platform import clock
-from churn_platform.errors import BusyError
+from churn_platform.errors import BusyError, SourceError
+from churn_platform.monitoring.alerts import raise_alert
 from churn_platform.records.home import Home
 from churn_platform.records.lock import exclusive, is_held
 from churn_platform.records.provenance import Plan, digest_of
@@ -29,7 +30,7 @@ from resources import runner
 
 LOCK = "pipeline.lock"
 FLOW = frozenset({runner.TABLES, "sources", "features", "monitoring"})
-FLOWING = frozenset({"scores_current"})
+FLOWING = frozenset({"scores_current", "scores_outlet"})
 """Groups and assets that follow the data by themselves. Learning is asked for, never carried."""
 TRAINING = ("training_set", "challenger", "evaluation", "gate", "champion", "champion_bento")
 RECALIBRATION = ("recalibration", "champion", "champion_bento")
@@ -90,6 +91,16 @@ def next_step(found: dg.DagsterInstance, home: Home) -> Asked | Nothing:
         with exclusive(home.run / LOCK, "look for new data"):
             flow = _look(found, home)
     except BusyError as error:
+        return Nothing(error.message)
+    except SourceError as error:
+        raise_alert(
+            home,
+            key=f"source:{digest_of(error.message)[:16]}:{clock.wall():%Y-%m-%d}",
+            kind="source",
+            severity="page",
+            title="The source tables cannot be read",
+            detail=f"{error.message} {error.mend}".strip(),
+        )
         return Nothing(error.message)
     if isinstance(flow, Nothing):
         return flow

@@ -14,6 +14,7 @@ from churn_platform.records.refs import Refs
 from churn_platform.records.store import ContentStore
 from churn_platform.settings import settings
 from resources.carry import Asked, Nothing, next_step, recalibration, training, why_not_now
+from resources.orphans import BY_PROCESS
 
 PAGE = 200
 REMEMBERED = 500
@@ -84,7 +85,11 @@ def training_by_age(found: dg.DagsterInstance, home: Home) -> Any:
 
 
 def failure_alert(context: dg.RunFailureSensorContext, home: Home) -> None:
-    """Raise an alert for a failed run."""
+    """Raise an alert for a failed run, unless it was cut off and is tried again by itself."""
+    tags = context.dagster_run.tags
+    cut_off = BY_PROCESS in tags and tags.get("dagster/failure_reason") == "UNEXPECTED_TERMINATION"
+    if cut_off or tags.get("dagster/will_retry") == "true":
+        return
     steps = [event for event in context.get_step_failure_events() if event.step_failure_data.error is not None]
     told = context.failure_event.message or "it failed"
     where = "its start"

@@ -12,14 +12,17 @@ from typing import Any
 
 import dagster as dg
 
-from churn_platform.errors import ChurnError, ConfigurationError
+from churn_platform.errors import ChurnError, ConfigurationError, NotReadyError
+from churn_platform.outlets.published import NAME as PUBLISHED
+from churn_platform.outlets.published import default_folder
+from churn_platform.records.database import mlflow_tables_exist
 from churn_platform.records.home import Home
 from churn_platform.records.provenance import Node, Plan, digest_of, make_plan
 from churn_platform.records.refs import Refs
 from churn_platform.records.store import ContentStore
 from churn_platform.sources.location import SourceLocation
 from churn_platform.sources.mutable import SnapshotLog, mutable_digests, usable_since
-from resources import progress
+from resources import orphans, progress
 from resources.bento import bento_exists
 from resources.lineage import asset_name, contract_input
 
@@ -162,17 +165,28 @@ def _lost(home: Home) -> Callable[[str, Mapping[str, object]], str | None]:
     def lost(asset: str, ref: Mapping[str, object]) -> str | None:
         if not store.has(str(ref["digest"])):
             return "its artifact is gone"
-        if asset == "champion" and not (home.mlflow / "mlflow.db").is_file():
+        if asset == "champion" and not mlflow_tables_exist(home):
             return "the model registry is gone"
         if asset == "champion" and not (home.champion / "pointer.json").is_file():
             return "the champion's files are gone"
-        if asset == "online_features" and not (home.feast / "online.db").is_file():
+        if asset == "online_features" and not _is_online(home):
             return "the online store is gone"
+        if asset == "scores_outlet" and not (default_folder(home) / PUBLISHED).is_file():
+            return "the published list is gone"
         if asset == "champion_bento" and not bento_exists(home, str(ref.get("tag"))):
             return "the bento is gone"
         return None
 
     return lost
+
+
+def _is_online(home: Home) -> bool:
+    from churn_platform.features.packed.opening import open_store
+
+    try:
+        return bool(open_store(home).generation().views)
+    except NotReadyError:
+        return False
 
 
 def range_tags(work: Plan) -> dict[str, str]:
@@ -216,7 +230,9 @@ def run(
         if listener is not None:
             listener(event, asset, text, share)
 
-    all_tags = {".dagster/repository": f"__repository__@{LOCATION}", **range_tags(work), **(tags or {})}
+    all_tags = {".dagster/repository": f"__repository__@{LOCATION}", **orphans.mine(), **range_tags(work)} | dict(
+        tags or {}
+    )
     ops = {name: {"config": dict(values)} for name, values in (op_config or {}).items() if name in work.assets}
     with progress.listen(hear), warnings.catch_warnings():
         # Dagster calls its own beta parameters; what it warns of is nothing that the reader could mend.

@@ -36,8 +36,8 @@ def carry_job() -> None:
 def all_jobs() -> list[Any]:
     """``everything`` makes all assets for a range of observation months, ``score_month`` and ``retrain`` parts of it;
     ``carry`` is what the sensor asks for."""
-    features = dg.AssetSelection.groups("sources", "features", "monitoring") | dg.AssetSelection.assets(
-        "scores_current"
+    features = dg.AssetSelection.groups("sources", "features", "monitoring", "outlets") | dg.AssetSelection.assets(
+        "scores_current", "scores_outlet"
     )
     return [
         carry_job,

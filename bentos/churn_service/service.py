@@ -97,9 +97,11 @@ class ChurnService:
 
     @bentoml.on_shutdown
     async def close(self) -> None:
-        """Stop following the home, and waiting for what is missing."""
+        """Stop following the home, and waiting for what is missing; write the events that wait."""
         for task in self._tasks:
             task.cancel()
+        if (predictions := self.bento_service.runtime.predictions) is not None:
+            await asyncio.to_thread(predictions.close)
 
     async def __is_ready__(self) -> bool:
         return bool(self.bento_service.runtime.ready)

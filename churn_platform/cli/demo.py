@@ -92,8 +92,8 @@ def _run(
     from churn_platform.cli.demo_predictions import demo_key, sample_predictions
     from churn_platform.cli.output import print_json
     from churn_platform.cli.pipeline import check_budget
-    from churn_platform.cli.servers import start_daemon, start_dagster, start_service
-    from churn_platform.cli.supervise import Supervisor, claim_port, sweep, wait_for_stop
+    from churn_platform.cli.servers import start_dagster, start_service, stay_up
+    from churn_platform.cli.supervise import Supervisor, claim_port, sweep
     from churn_platform.errors import ConfigurationError
     from churn_platform.records.lock import exclusive
 
@@ -106,8 +106,8 @@ def _run(
             "--service-port and --dagster-port are the same.", mend="Give each its own.", field="dagster-port"
         )
     check_budget(search[0])
-    sweep(home.run)
-    with Supervisor(home.logs, home.run) as supervisor:
+    sweep(home.root, home.run)
+    with Supervisor(home.logs, home.run, "churn demo") as supervisor:
         # The tables and what is made of them are this command's until the daemon takes over.
         with exclusive(home.run / "pipeline.lock", "make its assets", wait=WAIT):
             pipeline.source(request)
@@ -138,5 +138,4 @@ def _run(
         else:
             demo_report.print_report(home, answer, answers, key if stay else None)
         if stay:
-            start_daemon(supervisor, home)
-            wait_for_stop(supervisor)
+            stay_up(supervisor, home)

@@ -104,10 +104,9 @@ def _outcomes(
     examined: Examined, champion: Mapping[str, Any], contract: Contract, model: ChampionModel, store: ContentStore
 ) -> tuple[Outcome | None, Outcome | None, Ranking | None]:
     """Departures after the two months before, and the AUC on the newest month with certain labels, as far as the
-    champion has not learned from them."""
-    learned = set(model.metadata.get("observations", ())) | set(
-        store.read_json(champion["challenger"])["split"]["train"]
-    )
+    champion has neither learned from them nor been judged on them: those the gate has answered."""
+    split = store.read_json(champion["challenger"])["split"]
+    learned = {*model.metadata.get("observations", ()), *split["train"], *split["holdout"]}
     # A champion that was set right by a month answers for what came after it, not for what was before.
     since = str((model.metadata.get("recalibrated") or {}).get("month", ""))
     fresh = [m for m in examined.months if since < m < examined.month and m not in learned]

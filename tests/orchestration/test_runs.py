@@ -69,7 +69,7 @@ def test_another_meaning_of_the_label_makes_everything_stale(home: Home) -> None
     ("gone", "asset", "reason"),
     [
         ("bentoml/bentos", "champion_bento", "the bento is gone"),
-        ("feast/online.db", "online_features", "the online store is gone"),
+        ("feast/online.lmdb", "online_features", "the online store is gone"),
         ("champion", "champion", "the champion's files are gone"),
         ("mlflow/mlflow.db", "champion", "the model registry is gone"),
     ],
@@ -233,3 +233,17 @@ def test_what_is_overwritten_in_place_is_kept_at_every_load(home: Home) -> None:
     with runner.instance() as found:
         runner.set_observations(found, home, months[1:])
     assert refs.partitions("snapshots/accounts") == log
+
+
+def test_a_source_that_cannot_be_read_is_told_and_nothing_is_asked_for(home: Home) -> None:
+    from churn_platform.monitoring.alerts import alerts
+    from resources.carry import Nothing, next_step
+
+    (home.sources / "churn" / "simulated" / "tickets.parquet").unlink()
+    with runner.instance() as found:
+        for _ in range(2):
+            asked = next_step(found, home)
+            assert isinstance(asked, Nothing)
+            assert "tables.tickets.path" in asked.why
+    (alert,) = [one for one in alerts(home) if one.kind == "source"]
+    assert "tables.tickets.path" in alert.detail
