@@ -324,13 +324,17 @@ def _asset_nodes(defs: dg.Definitions) -> list[tuple[dg.AssetKey, Any]]:
 
 
 def _cause(result: dg.ExecuteInProcessResult) -> ChurnError:
-    """The first failed step's error. Ours keeps its own words; another one is named with its step."""
+    """The first failed step's error. Ours keeps its own words, also where a check that failed with it says the same in
+    figures; another one is named with its step."""
+    failed: RunFailedError | None = None
+    of_check = ""
     for event in result.all_events:
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
-            if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
+            if failed is None and not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
                 facts = ", ".join(f"{name} {value.value}" for name, value in check.metadata.items())
-                return RunFailedError(
+                of_check = asset_name(check.asset_key)
+                failed = RunFailedError(
                     f"The check {check.check_name} of {asset_name(check.asset_key)} failed: {facts}.",
                     mend=f"The asset's page in the Dagster UI has the details, run {result.run_id}.",
                 )
@@ -343,10 +347,11 @@ def _cause(result: dg.ExecuteInProcessResult) -> ChurnError:
             if name.rsplit(".", 1)[-1] in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
                 raise KeyboardInterrupt
             ours = name.rsplit(".", 1)[-1].endswith("Error") and name.startswith("churn_platform.")
+            asset = (event.step_key or "?").replace("__", "/")
+            if failed is not None and not (ours and asset == of_check):
+                return failed
             return RunFailedError(
-                f"The asset {(event.step_key or '?').replace('__', '/')} failed: {words if ours else text}.".replace(
-                    "..", "."
-                ),
+                f"The asset {asset} failed: {words if ours else text}.".replace("..", "."),
                 mend="" if ours else f"The whole trace is in the Dagster UI, run {result.run_id}.",
             )
-    return RunFailedError("The run failed before its first step.", mend=f"See run {result.run_id} in the UI.")
+    return failed or RunFailedError("The run failed before its first step.", mend=f"See run {result.run_id} in the UI.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from churn_platform.features.words import plain_words
 from churn_platform.sources.mutable import mutable_columns
 from churn_platform.sources.staging import LINKS
 
@@ -45,6 +46,7 @@ class Available:
             signed before they start).
         overwritten: table → columns that are overwritten in place and read from snapshots.
         since: table → the time of its first snapshot (naive UTC).
+        sources: table → canonical column → the company's name, where it is another.
         grace_days: where the end of subscriptions is what leaving means: days in which a successor may come.
         activity: the table whose rows make a customer, where neither subscriptions nor accounts do.
         active_within_days: a customer at t is who has a row of it in this many days up to t; None: ever.
@@ -58,6 +60,7 @@ class Available:
     overwritten: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     since: Mapping[str, datetime] = field(default_factory=dict)
     grace_days: int | None = None
+    sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __hash__(self) -> int:
         columns = tuple((name, *kinds.items()) for name, kinds in self.tables.items())
@@ -96,6 +99,10 @@ class Available:
             overwritten=overwritten,
             since={name: moment for name, moment in (since or {}).items() if name in overwritten},
             grace_days=contract.label.grace_days if contract.label.source == "subscription_end" else None,
+            sources={
+                name: {column: spec.source for column, spec in table.columns.items() if spec.source}
+                for name, table in contract.tables.items()
+            },
         )
 
     def reach(self, table: str) -> int | None:
@@ -105,6 +112,10 @@ class Available:
     def has(self, table: str, *columns: str) -> bool:
         """Whether the table is there with all these columns."""
         return table in self.tables and all(column in self.tables[table] for column in columns)
+
+    def words(self, table: str, column: str) -> str:
+        """What the company calls a column, in plain words."""
+        return plain_words(self.sources.get(table, {}).get(column, column))
 
     def schema(self, table: str) -> dict[str, str]:
         """The Ibis schema of a cleaned table, with the observation instant ``t`` that every row carries."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from churn_platform.errors import FeatureError
 from churn_platform.features.catalogue import FIXED_COLUMNS, VALUE_COLUMN, Feature
 from churn_platform.features.month import FeatureMonth, conform, finite, version_of, write_table
 from churn_platform.features.observation import instant
+from churn_platform.features.words import plain_words
 from churn_platform.sources.contract import SNAPSHOT_TABLE
 from churn_platform.sources.engine import engine, literal, quote
 from churn_platform.sources.parsing import yes_no
@@ -89,15 +89,9 @@ def _feature(name: str, column: Column) -> Feature:
         name=name,
         family=FAMILY,
         kind="number" if number else "category",
-        label=_words(name),
+        label=plain_words(column.source or name),
         unit="yes = 1" if column.type == "boolean" else "",
         description=column.description or f"The column {column.source or name} as the company gives it.",
         null_policy="null where the company gives none",
         decimals=2 if column.type == "number" else 0,
     )
-
-
-def _words(name: str) -> str:
-    """``MonthlyCharges`` and ``monthly_charges`` become "monthly charges"; abbreviations keep capitals."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name.replace("_", " "))
-    return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in spaced.split())

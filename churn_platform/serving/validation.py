@@ -15,6 +15,8 @@ from churn_platform.serving.schemas import PredictRequest
 
 MAX_BODY = 64 * 1024
 MAX_TEXT = 512
+MOST_NAMES, MOST_LENGTH = 120, 4_000
+"""How many features a problem names, and in how many characters."""
 _BODY_FIELDS = ("customer_id", "features")
 
 
@@ -92,7 +94,7 @@ def read_features(value: object, kinds: Mapping[str, str]) -> dict[str, float | 
     if not isinstance(value, dict):
         raise InvalidRequestError(
             f"features must be an object, not {_json_type(value)}.",
-            mend='Send {"features": {"NAME": VALUE, …}}; GET /v1/models lists the names.',
+            mend=f'Send {{"features": {{"NAME": VALUE, …}}}}. {names_of(kinds)}',
             field="features",
         )
     known: dict[str, float | str | None] = {}
@@ -111,17 +113,35 @@ def read_features(value: object, kinds: Mapping[str, str]) -> dict[str, float | 
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise InvalidRequestError(
             f"{len(faults)} of the features cannot be read: {names}{more}.",
-            mend="See errors for each of them; GET /v1/models lists names and kinds.",
+            mend=f"See errors for each of them. {names_of(kinds)}",
             field=faults[0]["field"],
             errors=faults,
         )
     if all(item is None for item in known.values()):
         raise InvalidRequestError(
             "No feature is known: features needs at least one that is not null.",
-            mend="Send what is known of the customer; GET /v1/models lists the names.",
+            mend=f"Send what is known of the customer. {names_of(kinds)}",
             field="features",
         )
     return known
+
+
+def names_of(kinds: Mapping[str, str]) -> str:
+    """The features of the model in a sentence, by kind, for callers who may not read ``GET /v1/models``; at most
+    :data:`MOST_NAMES` of them and :data:`MOST_LENGTH` characters."""
+    shown: dict[str, list[str]] = {"number": [], "category": []}
+    room, told = MOST_LENGTH, 0
+    for name, kind in kinds.items():
+        room -= len(name) + 2
+        if room < 0 or told == MOST_NAMES:
+            break
+        shown.setdefault(kind, []).append(name)
+        told += 1
+    words = {"number": "numbers", "category": "texts"}
+    parts = [f"{words.get(kind, kind)}: {', '.join(names)}" for kind, names in shown.items() if names]
+    if told < len(kinds):
+        parts.append(f"and {len(kinds) - told} more, which GET /v1/models lists (models:read)")
+    return f"The model reads {'; '.join(parts)}."
 
 
 def _decode(body: bytes) -> _Loose:
@@ -203,7 +223,7 @@ def _fault(name: str, message: str, mend: str) -> dict[str, str]:
 
 def _close(name: str, kinds: Mapping[str, str]) -> str:
     matches = difflib.get_close_matches(name[:MAX_TEXT], kinds, n=3, cutoff=0.6)
-    return f"Did you mean {' or '.join(matches)}?" if matches else "GET /v1/models lists the names."
+    return f"Did you mean {' or '.join(matches)}?" if matches else "The mend of the problem lists the names."
 
 
 def _json_type(value: object) -> str:

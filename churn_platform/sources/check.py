@@ -126,7 +126,7 @@ class CheckReport:
             lines += ["", f"[{mark}] {finding.message}", *([f"  {below}"] if below else [])]
         stopping = sum(finding.stops for finding in self.findings)
         verdict = "Every table passes." if self.passed else f"{stopping} of {len(self.findings)} findings stop a table."
-        return "\n".join([*lines, "", verdict])
+        return "\n".join([*lines, "", verdict]).lstrip("\n")
 
 
 def check_source(

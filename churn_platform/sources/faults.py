@@ -76,7 +76,7 @@ class Fault:
     def unique(cls, plan: Plan, rows: int, total: int) -> Fault:
         """Rows that share a key and contradict each other."""
         key = " + ".join(plan.table.key) or plan.table.entity or "row"
-        sentence = "must be unique: rows with the same key say different things"
+        sentence = "must be unique (rows of one key may not say different things)"
         return cls(plan.name, key, "unique", sentence, "row", rows, total, plan.table.tolerance)
 
 
@@ -144,6 +144,17 @@ def examples(connection: duckdb.DuckDBPyConnection, plan: Plan, fault: Fault) ->
     return tuple(str(row[0]) for row in found)
 
 
+_FORMS = {
+    "must be a time": "Times are read as 2024-03-10 08:00; state another form as the column's format, such as "
+    'format: "%d.%m.%Y %H:%M".',
+    "must be a number": 'Numbers are read as 1234.5; where they are written 1.234,5, state the table\'s decimal: ",". '
+    "Words that mean no value go into the column's missing.",
+    "must be a whole number": "Where it has decimals, its type is number; words that mean no value go into the "
+    "column's missing.",
+    "must be yes or no": "Where it has more words than yes, no, true, false, 1 and 0, its type is category.",
+}
+
+
 def mend_of(fault: Fault) -> str:
     """What a company can do about a broken rule."""
     if fault.rule == "fields":
@@ -151,7 +162,12 @@ def mend_of(fault: Fault) -> str:
             "Put quotes around fields that hold the delimiter or a line break, close every quote, and deliver the file "
             f"again; or raise the tolerance of tables.{fault.table} in the contract: such lines are left out."
         )
-    return f"Mend the data, or the rule or the tolerance of tables.{fault.table} in the contract."
+    other = f"Mend the data, or the rule or the tolerance of tables.{fault.table} in the contract."
+    if fault.rule == "unique":
+        return f"{other} Where a row needs more columns to be known, name them in tables.{fault.table}.key."
+    if fault.rule == "type":
+        return f"{other} {_FORMS.get(fault.sentence, '')}".rstrip()
+    return other
 
 
 def _percent(share: float) -> str:

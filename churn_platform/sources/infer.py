@@ -3,6 +3,7 @@ doubts."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,10 +72,13 @@ def infer_contract(
         raw = read_files(connection, (file,), name=SNAPSHOT_TABLE, expected=expected)
         if len(raw.columns) == 1:
             (only,) = raw.columns
+            marks = Counter(letter for letter in only if not (letter.isalnum() or letter in " _\"'"))
+            likely = f", such as {marks.most_common(1)[0][0]!r} here" if marks else ""
             raise ContractError(
                 f"{file} has one column only, {only[:60]!r}.",
-                mend="If its fields are set apart by something else than a comma, semicolon, tab or bar, write a "
-                "contract that states the delimiter.",
+                mend=f"If its fields are set apart by something else than a comma, semicolon, tab or bar{likely}, "
+                "write a contract that states the delimiter (docs/reference/contract.md shows one); else "
+                "deliver more than one column.",
                 field="delimiter",
             )
         mark = scans_so_far(connection)

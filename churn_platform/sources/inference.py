@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -141,13 +142,29 @@ def _end_of(mapping: str, paths: Sequence[tuple[str, str]]) -> int | None:
     return last
 
 
+_LETTERS = str.maketrans(
+    {
+        **{"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ẞ": "SS"},
+        **{"æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ł": "l", "Ł": "L"},
+        **{"þ": "th", "Þ": "Th", "ð": "d", "Ð": "D", "ı": "i"},
+    }
+)
+
+
+def ascii_letters(text: str) -> str:
+    """Latin letters without their marks: Größe becomes Groesse, prénom prenom; others stay as they are."""
+    plain_text = unicodedata.normalize("NFC", text).translate(_LETTERS)
+    return "".join(c for c in unicodedata.normalize("NFKD", plain_text) if not unicodedata.combining(c))
+
+
 def canonical_names(columns: Sequence[str], reserved: Sequence[str]) -> dict[str, str]:
-    """A name of letters, digits and ``_`` for every column of the company's; differing without regard to
-    case."""
+    """A name of letters, digits and ``_`` for every column of the company's; differing without regard to case.
+
+    Letters that are not ASCII are transliterated (Größe: Groesse); what people read is the company's name."""
     taken = {name.casefold() for name in reserved}
     names: dict[str, str] = {}
     for column in columns:
-        base = re.sub(r"[^A-Za-z0-9_]+", "_", column.strip()).strip("_") or "column"
+        base = re.sub(r"[^A-Za-z0-9_]+", "_", ascii_letters(column.strip())).strip("_") or "column"
         base = f"c_{base}" if base[0].isdigit() else base
         name, number = base, 2
         while name.casefold() in taken:

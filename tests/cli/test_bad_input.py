@@ -149,10 +149,10 @@ def _no_key(folder: Path) -> Path:
     [
         (lambda folder: folder / "none.csv", "There is no source", "Give the folder or file"),
         (_empty, "is empty", "Deliver the file again"),
-        (lambda folder: _flat(folder, delimiter="~"), "has one column only", "contract that states the delimiter"),
+        (lambda folder: _flat(folder, delimiter="~"), "has one column only", "'~' here, write a contract"),
         (_no_key, "tickets.csv has no column 'ticket_id'", "Mend the name"),
         (_twice, "column ticket_id must be unique", "Mend the data, or the rule"),
-        (_no_dates, "column opened_at must be a time, but 200 of 200 rows", "Mend the data, or the rule"),
+        (_no_dates, "column opened_at must be a time, but 200 of 200 rows", "another form as the column's format"),
         (_one_class, "has one value only", "customers who left and customers who stayed"),
         (_mixed_ids, "The ids are written in two ways: 40 of them, such as '000' here", "deliver ids as text"),
         (_many_categories, "different values is no category", "type text"),
@@ -193,6 +193,35 @@ def test_ten_customers(churn: Callable[..., Told], tmp_path: Path, monkeypatch: 
     error = told.text[told.text.index("Error:") :]
     assert "4 customers left among the rows to learn from; below 50 no probability can be learned" in error
     assert "Bring a file with more customers who have left" in error
+    assert error.strip().count("\n") == 0
+
+
+def test_tables_that_contradict_each_other_stop_with_the_rule_and_the_mend(
+    churn: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _enter(_mixed_ids(tmp_path), tmp_path / "home", monkeypatch)
+    told = churn("materialize", "cross_rules")
+    assert told.code == 1
+    error = told.text[told.text.index("Error:") :]
+    assert "Table tickets: column account_id must name a customer of accounts, but 134 of 134 rows" in error
+    assert "`churn contract check` lists such rows" in error
+    assert "raise cross_tolerance of tables.tickets" in error
+    assert error.strip().count("\n") == 0
+
+
+def test_a_leak_stops_with_its_evidence_and_the_mend(
+    churn: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = _flat(tmp_path, rows=200)
+    lines = file.read_text().splitlines()
+    told_it = [f"{line},{'gone' if line.endswith('yes') else 'here'}{i % 3}" for i, line in enumerate(lines[1:])]
+    file.write_text("\n".join([f"{lines[0]},desk", *told_it]) + "\n")
+    _enter(file, tmp_path / "home", monkeypatch)
+    told = churn("materialize", "training_set")
+    assert told.code == 1
+    error = told.text[told.text.index("Error:") :]
+    assert "The asset training_set failed: desk leaks the outcome" in error
+    assert "Or let it pass, where it is honest, by tables.snapshot.columns.desk: leak_reviewed" in error
     assert error.strip().count("\n") == 0
 
 

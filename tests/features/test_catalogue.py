@@ -142,6 +142,19 @@ def test_every_feature_is_described_for_people() -> None:
     assert by_name["days_to_renewal"].label == "days until the contract renews"
 
 
+def test_columns_of_the_company_keep_its_words() -> None:
+    value = simulated()
+    value["tables"]["accounts"]["columns"]["groesse"] = {
+        "type": "category",
+        "temporality": "immutable",
+        "source": "Größenklasse_NACE",
+    }
+    value["tables"]["usage"]["columns"]["auftraege"] = {"type": "number", "source": "erledigteAufträge"}
+    labels = {feature.name: feature.label for feature in catalogue_for(parse_contract(value))}
+    assert labels["groesse"] == "Größenklasse NACE"
+    assert labels["auftraege_30d"] == "erledigte Aufträge in the last 30 days"
+
+
 def test_the_catalogue_survives_json_and_newer_fields() -> None:
     features = catalogue_for(relational())
     value = catalogue_to_json(features)

@@ -13,6 +13,7 @@ from churn_platform.errors import FeatureError
 from churn_platform.features.assemble import assemble
 from churn_platform.features.catalogue import catalogue_for, table_columns
 from churn_platform.features.labels import label_months
+from churn_platform.features.words import plain_words
 from churn_platform.records.store import ContentStore
 from churn_platform.sources.contract import Contract, parse_contract
 from churn_platform.sources.tables import SNAPSHOT_AS_OF, TablePart, TableVersion
@@ -128,9 +129,43 @@ def test_columns_go_straight_through(store: ContentStore) -> None:
 
 def test_labels_and_descriptions_are_words() -> None:
     features = {feature.name: feature for feature in catalogue_for(snapshot())}
-    assert features["MonthlyCharges"].label == "monthly charges"
+    assert features["MonthlyCharges"].label == "Monthly Charges"
     assert features["Contract"].description == "How long one is bound."
     assert {feature.family for feature in features.values()} == {"snapshot"}
+
+
+def test_labels_are_the_companys_own_words() -> None:
+    names = {"Groesse": "Größe der Firma", "nps": "NPSScore", "c_1st": "1st_contract", "kuendigung": "kündigungs_frist"}
+    columns = {name: {"type": "number", "source": source} for name, source in names.items()}
+    tables = {"snapshot": {"path": "t.csv", "entity": "customerID", "key": ["customerID"], "columns": columns}}
+    found = {f.name: f.label for f in catalogue_for(snapshot(tables=tables, value_column=None))}
+    assert found == {
+        "Groesse": "Größe der Firma",
+        "nps": "NPS Score",
+        "c_1st": "1st contract",
+        "kuendigung": "kündigungs frist",
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("MonthlyCharges", "Monthly Charges"),
+        ("MRR", "MRR"),
+        ("customerID", "customer ID"),
+        ("HTMLParser", "HTML Parser"),
+        ("StreamingTV", "Streaming TV"),
+        ("ÜbergrößeFürAlle", "Übergröße Für Alle"),
+        ("iOS", "iOS"),
+        ("logins30D", "logins30D"),
+        ("days.to_renewal", "days to renewal"),
+        ("  iPhone sales ", "iPhone sales"),
+        ("_", "_"),
+        ("売上", "売上"),
+    ],
+)
+def test_plain_words(source: str, words: str) -> None:
+    assert plain_words(source) == words
 
 
 def test_without_a_value_column_the_value_is_unknown(store: ContentStore) -> None:

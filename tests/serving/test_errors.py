@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -145,7 +146,12 @@ def test_all_faults_at_once_with_close_matches(client: Client) -> None:
     assert set(found) == {f"features.{n}" for n in ("login_30d", "plan", "seats_used", "quite_else")}
     assert "logins_30d" in found["features.login_30d"]["mend"]
     assert "number" in found["features.seats_used"]["message"]
-    assert "/v1/models" in found["features.quite_else"]["mend"]
+    assert "the problem lists the names" in found["features.quite_else"]["mend"]
+    mend = body["mend"]
+    assert "The model reads numbers: " in mend
+    assert "logins_30d" in mend
+    assert re.search(r"texts: [^;]*plan", mend)
+    assert "/v1/models" not in mend, "a caller may not have models:read"
 
 
 def test_the_mend_shows_a_number_as_text(client: Client) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from churn_platform.errors import InvalidRequestError
 from churn_platform.serving.scorer import Scorer
-from churn_platform.serving.validation import read_predict
+from churn_platform.serving.validation import MOST_LENGTH, MOST_NAMES, names_of, read_predict
 from tests.serving.champion import FEATURES
 
 KINDS = {"mrr": "number"} | {feature.name: feature.kind for feature in FEATURES}
@@ -83,3 +83,15 @@ def test_what_passes_is_scored_and_adds_up(scorer: Scorer, row: dict[str, Any]) 
     total = answer.base_value + math.fsum(answer.contributions.values())
     assert abs(total - answer.margin) < 1e-9
     assert abs(answer.probability - 1 / (1 + math.exp(-answer.margin))) < 1e-9
+
+
+def test_a_problem_names_the_features_but_not_without_end() -> None:
+    said = names_of({"logins_30d": "number", "plan": "category", "mrr": "number"})
+    assert said == "The model reads numbers: logins_30d, mrr; texts: plan."
+    many = {f"feature_number_{i:04d}": "number" for i in range(500)}
+    said = names_of(many)
+    assert len(said) < MOST_LENGTH + 200
+    named = said.count("feature_number_")
+    assert named == MOST_NAMES
+    assert f"and {500 - named} more, which GET /v1/models lists" in said
+    assert "and 1 more" in names_of({"x" * (MOST_LENGTH + 1): "number"})

@@ -13,6 +13,7 @@ import yaml
 from churn_platform.errors import ContractError, SourceMissingError
 from churn_platform.sources.contract import dump_contract, parse_contract
 from churn_platform.sources.infer import Inference, infer_contract
+from churn_platform.sources.inference import canonical_names
 from tests.sources import company
 from tests.sources.conftest import Door
 
@@ -216,11 +217,27 @@ def test_odd_names_are_made_safe_and_keep_their_source(door: Door, tmp_path: Pat
     )
     inference = infer_contract(file)
     columns = inference.contract.snapshot.columns
-    assert columns["ngstr_m"].source == "Ångström %"
+    assert columns["Angstroem"].source == "Ångström %"
     assert columns["c_1st"].source == "1st"
     assert columns["event_time_2"].source == "event_time"
     row = door.rows(door.admit(inference.contract, file, ["snapshot"]).current["snapshot"])[0]
-    assert {"ngstr_m", "c_1st", "event_time_2", "a_b"} <= set(row)
+    assert {"Angstroem", "c_1st", "event_time_2", "a_b"} <= set(row)
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        ("Größe", "Groesse"),
+        ("STRASSE ẞ", "STRASSE_SS"),
+        ("prénom", "prenom"),
+        ("Łódź", "Lodz"),
+        ("u\u0308ber", "ueber"),
+        ("売上", "column"),
+        ("2. Mahnung", "c_2_Mahnung"),
+    ],
+)
+def test_names_are_transliterated(column: str, name: str) -> None:
+    assert canonical_names([column], ()) == {column: name}
 
 
 def test_a_folder_with_one_file_is_flat(tmp_path: Path) -> None:

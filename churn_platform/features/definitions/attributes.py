@@ -29,7 +29,7 @@ def account_columns(available: Available) -> Sequence[Definition]:
         if kind not in ("category", "number", "integer", "boolean"):
             continue
         owned = available.has("subscriptions", column) or column in TAKEN
-        label = LABELS.get(column, column.replace("_", " "))
+        label = LABELS.get(column) or available.words("accounts", column)
         seen = column in available.overwritten.get("accounts", ())
         made.append(
             FAMILY.define(

@@ -78,8 +78,8 @@ def rolling_windows(available: Available) -> Sequence[Definition]:
                     name=f"{measure}_{days}d",
                     table=TABLE,
                     columns=[measure],
-                    label=f"{_label(measure)} in the last {days} days",
-                    unit=_label(measure),
+                    label=f"{_label(available, measure)} in the last {days} days",
+                    unit=_label(available, measure),
                     empty=0.0,
                     null="0 without activity; null where the days are there and no value is known",
                     description=f"Sum of {measure} over the {days} days up to t.",
@@ -93,7 +93,7 @@ def trends(available: Available) -> Sequence[Definition]:
     """The last 30 days against the 60 before, the last 7 against the last 30: per day as a customer."""
     made = []
     for measure in _first_rank(available):
-        label = _label(measure)
+        label = _label(available, measure)
         made.append(
             FAMILY.define(
                 partial(_total, measure, 60, 30),
@@ -282,8 +282,8 @@ def _first_rank(available: Available) -> list[str]:
     return [name for name in FIRST_RANK if name in flows] or flows[:1]
 
 
-def _label(measure: str) -> str:
-    return LABELS.get(measure, measure.replace("_", " "))
+def _label(available: Available, measure: str) -> str:
+    return LABELS.get(measure) or available.words(TABLE, measure)
 
 
 def _active_days(days: int, rows: Rows) -> Expression:
