@@ -140,6 +140,9 @@ class Rows:
         """Whether the event lies in (t − before − days, t − before]."""
         import ibis
 
+        ready = window_column(days, before)
+        if ready in self.table.columns:
+            return self.table[ready]
         recent = self.table.event_time > self.table.t - ibis.interval(days=days + before)
         if before:
             return recent & (self.table.event_time <= self.table.t - ibis.interval(days=before))
@@ -166,6 +169,11 @@ class Rows:
     def days_since(self, where: Expression) -> Expression:
         """Days (fraction kept) from the newest event where the condition holds to t; null without one."""
         return days_between(self.table.event_time.max(where=where), self.table.t.max())
+
+
+def window_column(days: int, before: int = 0) -> str:
+    """The column that holds :meth:`Rows.within` where it is computed once for all aggregates."""
+    return f"within_{days}_{before}__"
 
 
 def exact_sum(column: Expression, where: Expression) -> Expression:
