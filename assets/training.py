@@ -47,7 +47,6 @@ class ChallengerConfig(dg.Config):
 )
 def training_set(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
     """Join features and labels by month and customer."""
-    from churn_platform.features.catalogue import catalogue_for
     from churn_platform.training.dataset import build_training_set
     from churn_platform.training.leaks import find_leaks, refuse
 
@@ -55,8 +54,10 @@ def training_set(context: dg.AssetExecutionContext, lineage: LineageResource, st
     features = {month: ref["digest"] for month, ref in step.read_all("customer_features").items()}
     labels = {month: ref["digest"] for month, ref in step.read_all("churn_labels").items()}
     contract = store.contract
-    catalogue = catalogue_for(contract, store.mutable_since)
-    made = build_training_set(features, labels, catalogue, contract, store=objects)
+    catalogue = store.learnt_catalogue
+    made = build_training_set(
+        features, labels, catalogue, contract, store=objects, chosen_on=store.selection.months if store.selection else ()
+    )
     leaks = find_leaks(contract, made.load(objects), _newest_versions(store), objects)
     if leaks:
         yield check("no_leaks", False, {leak.column: f"{leak.evidence} {leak.mend}".rstrip(".") for leak in leaks})

@@ -36,7 +36,6 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             month: the newest observation; ``features`` the digest of its table, ``labels`` that of its labels, which
                 say who has left since.
         """
-        from churn_platform.features.catalogue import catalogue_for
         from churn_platform.features.feast_store import apply, materialize, sync_offline
         from churn_platform.features.labels import departed
         from churn_platform.features.skew import skew
@@ -46,7 +45,7 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         progress("offline files", 0.1)
         sync_offline(home, {**months, month: features}, store=objects)
         progress("feature views", 0.2)
-        applied = apply(home, catalogue_for(store.contract, store.mutable_since), problem=settings().problem)
+        applied = apply(home, store.catalogue, problem=settings().problem)
         progress("online store", 0.4)
         # A flat file makes no claim about time: all its rows can be asked for.
         gone = departed(objects.path(labels)) if store.contract.shape == "relational" else []

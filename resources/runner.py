@@ -22,6 +22,7 @@ from churn_platform.sources.mutable import SnapshotLog, mutable_digests, usable_
 from resources import progress
 from resources.bento import bento_exists
 from resources.lineage import asset_name, contract_input
+from resources.selection import months_input, months_to_choose_on
 
 OBSERVATIONS = "observations"
 JOB = "everything"
@@ -111,7 +112,9 @@ def nodes(
         if name.startswith("sources/"):
             table = name.removeprefix("sources/")
             external[f"source:{table}"] = location.fingerprint(table)
-        if name == "customer_features":
+        if name == "candidate_features":
+            external |= months_input(months_to_choose_on(refs, location.contract))
+        if name in ("customer_features", "candidate_features"):
             external |= mutable_digests(usable_since(location.contract, SnapshotLog(refs), observations))
         result.append(
             Node(
@@ -230,7 +233,9 @@ def run(
 TABLES = "tables"
 BARRIERS: tuple[frozenset[str] | None, ...] = (
     frozenset({TABLES}),
-    frozenset({TABLES, "sources", "features"}),
+    frozenset({TABLES, "sources", "customers"}),
+    frozenset({TABLES, "sources", "customers", "selection"}),
+    frozenset({TABLES, "sources", "customers", "selection", "features"}),
     None,
 )
 
@@ -243,7 +248,8 @@ def waves(
     op_config: Mapping[str, Mapping[str, Any]] | None = None,
     listener: progress.Listener | None = None,
 ) -> RunOutcome:
-    """Make what is stale in as few runs as do nothing in vain: tables first, then features and labels, then the rest.
+    """Make what is stale in as few runs as do nothing in vain: tables first, then customers and
+    labels, what to make of them, features, and the rest.
 
     Args:
         planned: makes the plan anew, from the references as they are then.

@@ -9,7 +9,7 @@ import dagster as dg
 
 def all_jobs() -> list[Any]:
     """``everything`` makes all assets for a range of observation months; the other two are parts of it."""
-    features = dg.AssetSelection.groups("sources", "features", "monitoring") | dg.AssetSelection.assets(
+    features = dg.AssetSelection.groups("sources", "customers", "features", "monitoring") | dg.AssetSelection.assets(
         "scores_current"
     )
     return [

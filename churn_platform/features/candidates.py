@@ -8,7 +8,7 @@ columns. Its build uses only what DuckDB and Spark agree on (:mod:`.definitions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -40,6 +40,8 @@ Template = Literal["rows", "aggregate", "trend", "ratio", "interaction"]
 # What one row costs inside each aggregate, as multiples of a sum: for the order of magnitude, not for the clock.
 WEIGHTS = {"count": 0.5, "sum": 1.0, "mean": 1.0, "max": 0.7, "std": 2.0, "days": 8.0, "recency": 0.7}
 AGGREGATES = ("sum", "mean", "max", "std")
+COST_LIMIT = 4.0
+"""A candidate may cost this many times a sum over the 90-day window of the largest table."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,17 @@ def candidates(available: Available, made: Sequence[Definition]) -> tuple[Candid
     # a trend of a sum whose name was taken has no input of ours: its hand-made namesake serves
     names = usable | set(found)
     return tuple(one for one in found.values() if names.issuperset(one.definition.inputs))
+
+
+def costs(found: Sequence[Candidate], rows: Mapping[str, int]) -> dict[str, float]:
+    """Name → what a candidate costs, as a multiple of a sum over the 90-day window of the largest table. An estimate
+    from counts of rows, not a time: the same data gives the same figure.
+
+    Args:
+        rows: table → rows that are read.
+    """
+    largest = max([rows.get(table, 0) for table in TABLES] + [1])
+    return {one.name: one.weight * one.share * rows.get(one.table, 0) / largest for one in found}
 
 
 def candidate_definitions(available: Available, made: Sequence[Definition]) -> list[Definition]:

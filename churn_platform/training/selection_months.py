@@ -1,0 +1,45 @@
+"""Which months generated features are chosen on: early training months, never a month that judges a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from churn_platform.errors import TrainingError
+from churn_platform.evaluation.splits import forward_folds, temporal_split
+
+STEPS = (3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
+"""Numbers of months that a choice is made on. It is made again when the history reaches the next step, not with every
+month: a new choice is a new set of columns."""
+
+
+def selection_months(labels: Mapping[str, Mapping[str, Any]], horizon_days: int, gap_days: int) -> tuple[str, ...]:
+    """The first training months, as many as a step of :data:`STEPS` allows; empty where there is no month to hold out,
+    or no fold that moves forward inside them.
+
+    Args:
+        labels: observation → the reference of its labels: ``mature``, and ``rows``.
+    """
+    mature = [month for month, ref in sorted(labels.items()) if ref.get("mature") and ref.get("rows")]
+    if not mature or "snapshot" in mature:
+        return ()
+    split = temporal_split(mature, horizon_days, gap_days)
+    if split.protocol != "temporal":
+        return ()
+    step = max((step for step in STEPS if step <= len(split.train)), default=0)
+    months = split.train[:step]
+    return months if forward_folds(months, horizon_days, gap_days) else ()
+
+
+def check_months(chosen_on: Sequence[str], train: Sequence[str]) -> None:
+    """A model may be judged only on months that its features were not chosen on.
+
+    Raises:
+        TrainingError: where a month of the choice is none that the model learns from.
+    """
+    if foreign := sorted(set(chosen_on) - set(train)):
+        raise TrainingError(
+            f"The generated features were chosen on {foreign[0]}, which this model does not learn from: its evaluation "
+            "would flatter.",
+            mend="Materialize candidate_features and feature_selection again.",
+        )
