@@ -9,16 +9,18 @@ columns. Its build uses only what DuckDB and Spark agree on (:mod:`.definitions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from typing import Any, Literal
 
 from churn_platform.features.available import Available
-from churn_platform.features.definitions.base import Definition, Expression, Family, Rows, exact_sum, ratio
+from churn_platform.features.definitions.base import BANDS, Banded, Definition, Expression, Family, Rows, ratio
 
 FAMILY = Family("generated")
 WINDOWS = (7, 30, 90)
+LAST = {days: band for days, band in BANDS}
+"""Days of a window → the last band inside it."""
 SHARED_WINDOWS = ((7, 0), (30, 0), (90, 0), (60, 30))
 """(days, days before t) of the windows that candidates look through."""
 TABLES = ("usage", "orders", "invoices", "tickets", "surveys", "marketing")
@@ -33,9 +35,6 @@ WORDS = {
     "surveys": "surveys",
     "marketing": "marketing messages",
 }
-LARGEST = 1e10
-"""Beyond this a value has no square that an exact sum could hold: it counts as unknown."""
-
 Template = Literal["rows", "aggregate", "trend", "ratio", "interaction"]
 # What one row costs inside each aggregate, as multiples of a sum: for the order of magnitude, not for the clock.
 WEIGHTS = {"count": 0.5, "sum": 1.0, "mean": 1.0, "max": 0.7, "std": 2.0, "days": 8.0, "recency": 0.7}
@@ -131,9 +130,8 @@ def _of_table(available: Available, table: str, usable: set[str]) -> Iterator[Ca
 def _rows(table: str) -> Iterator[Candidate]:
     word = WORDS[table]
     for days in WINDOWS:
-        yield _aggregate(
-            table, [], "count", days, partial(_count, days), f"{word} in the last {days} days", "rows", empty=0.0
-        )
+        count = _aggregate(table, [], "count", days, _step, f"{word} in the last {days} days", "rows", empty=0.0)
+        yield replace(count, definition=replace(count.definition, banded=Banded("count", "", 0, LAST[days])))
         yield _aggregate(
             table,
             [],
@@ -166,12 +164,14 @@ def _numbers(table: str, column: str) -> Iterator[Candidate]:
     words = {"sum": "total", "mean": "mean", "max": "highest", "std": "spread (standard deviation) of"}
     for days in WINDOWS:
         # sums and counts are made once, and what follows from them by customer
-        steps = {kind: f"{table}_{column}_{kind}_{days}d" for kind in ("known", "added", "squares")}
-        for kind, build in (("known", _known), ("added", _added), ("squares", _squares)):
-            step = FAMILY.define(
-                partial(build, column, days), name=steps[kind], table=table, columns=[column], hidden=True
-            )
-            yield Candidate(step, "aggregate", table, 1.0, days / 90)
+        steps: dict[Literal["known", "added", "squares"], str] = {
+            "known": f"{table}_{column}_known_{days}d",
+            "added": f"{table}_{column}_added_{days}d",
+            "squares": f"{table}_{column}_squares_{days}d",
+        }
+        for kind, name in steps.items():
+            step = FAMILY.define(_step, name=name, table=table, columns=[column], hidden=True)
+            yield Candidate(replace(step, banded=Banded(kind, column, 0, LAST[days])), "aggregate", table, 1.0, 1.0)
         known, added, squares = steps.values()
         row: dict[str, tuple[Any, list[str]]] = {
             "sum": (partial(_sum, known, added, f"{table}_count_{days}d"), [known, added, f"{table}_count_{days}d"]),
@@ -184,11 +184,13 @@ def _numbers(table: str, column: str) -> Iterator[Candidate]:
                 [column],
                 kind,
                 days,
-                partial(_max, column, days) if kind == "max" else row[kind][0],
+                row[kind][0] if kind in row else _step,
                 f"{words[kind]} {_say(column)} ({table}) in the last {days} days",
                 _say(column),
                 inputs=row[kind][1] if kind in row else (),
             )
+            if kind == "max":
+                made = replace(made, definition=replace(made.definition, banded=Banded("max", column, 0, LAST[days])))
             yield made
 
 
@@ -245,11 +247,9 @@ def _aggregate(
 def _trends(table: str, what: str, words: str, columns: list[str]) -> Iterator[Candidate]:
     """The last 30 days against the 60 before, and the last 7 against the last 30: per day as a customer."""
     kind = "sum" if columns else "count"
-    build = partial(_sum_before, columns[0]) if columns else _count_before
-    prior = FAMILY.define(
-        build, name=f"{table}_{what}_prior_60d", table=table, columns=columns, empty=0.0, hidden=True
-    )
-    yield Candidate(prior, "trend", table, WEIGHTS[kind], 2 / 3)
+    prior = FAMILY.define(_step, name=f"{table}_{what}_prior_60d", table=table, columns=columns, hidden=True)
+    band = Banded("added", columns[0], 2, 2) if columns else Banded("count", "", 2, 2)
+    yield Candidate(replace(prior, banded=band), "trend", table, WEIGHTS[kind], 2 / 3)
     for recent, earlier, least in ((30, "prior_60d", 37.0), (7, "30d", 14.0)):
         inputs = [f"{table}_{what}_{recent}d", f"{table}_{what}_{earlier}", "tenure_days"]
         against = "the 60 days before" if recent == 30 else "the last 30 days"
@@ -345,12 +345,8 @@ def _say(column: str) -> str:
     return column.replace("_", " ")
 
 
-def _count(days: int, rows: Rows) -> Expression:
-    return rows.count(rows.within(days))
-
-
-def _count_before(rows: Rows) -> Expression:
-    return rows.count(rows.within(60, before=30))
+def _step(rows: Rows) -> Expression:
+    raise NotImplementedError("put together from bands: features.bands")
 
 
 def _days(days: int, rows: Rows) -> Expression:
@@ -362,38 +358,9 @@ def _recency(rows: Rows) -> Expression:
     return rows.days_since(rows.within(90))
 
 
-def _fits(column: str, rows: Rows) -> Expression:
-    """The values that an exact sum of squares can hold, as float64; null for the others."""
-    import ibis
-
-    value = rows[column].cast("float64")
-    return (value.abs() <= LARGEST).ifelse(value, ibis.null("float64"))
-
-
-def _known(column: str, days: int, rows: Rows) -> Expression:
-    return rows.count(rows.within(days) & _fits(column, rows).notnull())
-
-
-def _added(column: str, days: int, rows: Rows) -> Expression:
-    return exact_sum(_fits(column, rows), rows.within(days))
-
-
-def _squares(column: str, days: int, rows: Rows) -> Expression:
-    value = _fits(column, rows)
-    return exact_sum(value * value, rows.within(days))
-
-
 def _sum(known: str, added: str, count: str, row: Any) -> Expression:
     """0 without rows, null with rows of which no value is known."""
     return row[added].fill_null((row[count].fill_null(0.0) == 0.0).ifelse(0.0, row[added]))
-
-
-def _sum_before(column: str, rows: Rows) -> Expression:
-    return rows.total(column, rows.within(60, before=30))
-
-
-def _max(column: str, days: int, rows: Rows) -> Expression:
-    return rows[column].max(where=rows.within(days)).cast("float64")
 
 
 def _std(known: str, added: str, squares: str, row: Any) -> Expression:

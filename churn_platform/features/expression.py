@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from churn_platform.features.available import Available
+from churn_platform.features.bands import banded_aggregates
 from churn_platform.features.candidates import FAMILY as GENERATED_FAMILY
 from churn_platform.features.candidates import SHARED_WINDOWS
 from churn_platform.features.catalogue import VALUE_COLUMN
@@ -117,20 +118,24 @@ def _join(people: Any, rows: Any, aggregates: Sequence[Definition]) -> Any:
     for column in sorted({name for one in aggregates for name in one.newest}):
         time = rows[column].notnull().ifelse(rows.event_time, ibis.null("timestamp(6)"))
         rows = rows.mutate(**{f"{column}__newest": time.max().over(group_by="customer_id")})
-    if any(one.feature.family == GENERATED_FAMILY.name for one in aggregates):
-        # hundreds of aggregates share four windows: each is looked at once for every row
-        plain = Rows(rows)
-        rows = rows.mutate(**{window_column(*w): plain.within(w[0], before=w[1]) for w in SHARED_WINDOWS})
+    plain = [one for one in aggregates if one.banded is None]
+    banded = [one for one in aggregates if one.banded is not None]
+    if any(one.feature.family == GENERATED_FAMILY.name for one in plain):
+        # many aggregates share these windows: each is looked at once for every row
+        own = Rows(rows)
+        rows = rows.mutate(**{window_column(*w): own.within(w[0], before=w[1]) for w in SHARED_WINDOWS})
     grouped = Rows(rows)
-    summary = rows.group_by("customer_id").agg(
-        here__=rows.count(), **{one.name: one.build(grouped) for one in aggregates}
-    )
+    summary = rows.group_by("customer_id").agg(here__=rows.count(), **{one.name: one.build(grouped) for one in plain})
+    if banded:
+        summary = summary.left_join(banded_aggregates(rows, banded), "customer_id").drop("customer_id_right")
     joined = people.left_join(summary, "customer_id").drop("customer_id_right")
     filled = {
         one.name: joined.here__.isnull().ifelse(one.empty, joined[one.name])
-        for one in aggregates
+        for one in plain
         if one.empty is not None
     }
+    # who has rows, but none inside the bands, has none of their aggregates
+    filled |= {one.name: joined[one.name].fill_null(one.empty) for one in banded if one.empty is not None}
     return joined.mutate(**filled).drop("here__")
 
 

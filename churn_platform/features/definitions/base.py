@@ -21,6 +21,26 @@ Expression: TypeAlias = Any  # an Ibis value; Ibis has no types that strict chec
 DAY = 86_400
 
 
+BANDS = ((7, 0), (30, 1), (90, 2))
+"""(days, number) of the bands (t − 7, t], (t − 30, t − 7], (t − 90, t − 30] that every shared window is made of."""
+
+
+@dataclass(frozen=True)
+class Banded:
+    """An aggregate that is put together from those of bands, so that one pass without conditions serves all windows.
+
+    Attributes:
+        kind: ``count`` of rows, ``known`` values, their sum (``added``), that of their ``squares``, their ``max``.
+        column: of the values; empty for ``count``.
+        first, last: the bands, both included.
+    """
+
+    kind: Literal["count", "known", "added", "squares", "max"]
+    column: str
+    first: int
+    last: int
+
+
 @dataclass(frozen=True)
 class Definition:
     """A feature with the way to compute it.
@@ -34,6 +54,7 @@ class Definition:
         newest: columns whose newest known value is asked for (:meth:`Rows.newest`).
         empty: the value for a customer without any row, None for null.
         hidden: a step for other features, not a feature.
+        banded: how it is put together from bands; ``build`` is not called then.
     """
 
     feature: Feature
@@ -44,6 +65,7 @@ class Definition:
     newest: tuple[str, ...] = ()
     empty: float | None = None
     hidden: bool = False
+    banded: Banded | None = None
 
     @property
     def name(self) -> str:
