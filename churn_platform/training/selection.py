@@ -30,11 +30,14 @@ LEAST_LEAVERS = 200
 """With fewer, a choice among hundreds is chance."""
 SHADOWS = 20
 RANKED_ROWS = 12_000
-FIT_ROWS = 40_000
-SIZES = (4, 8, 16, 32)
+FIT_ROWS = 20_000
+SIZES = (8, 16)
 GAIN = 5e-4
 """Least improvement of the log loss, as a share of it, for which further columns are worth keeping."""
-ROUNDS, PATIENCE = 150, 15
+ENOUGH = 0.5
+"""Share of the best improvement with which fewer columns are preferred: each is made and watched every month."""
+FOLDS = 2
+ROUNDS, PATIENCE = 120, 12
 PARAMS: dict[str, Any] = {
     "max_depth": 3,
     "num_leaves": 8,
@@ -110,6 +113,7 @@ def select(rows: SelectionRows, folds: Sequence[Fold], *, seed: int = 0, threads
     Args:
         folds: (learn, validate) row numbers, moving forward in time, all inside the months of the choice.
     """
+    folds = folds[-FOLDS:]
     leavers = int(rows.y.sum())
     if leavers < LEAST_LEAVERS or not folds:
         why = f"{leavers} departures are too few to choose among {len(rows.candidates)} candidates: {LEAST_LEAVERS} are"
@@ -262,7 +266,8 @@ def _by_importance(
 def _best_size(
     rows: SelectionRows, folds: Sequence[Fold], order: Sequence[int], seed: int, threads: int
 ) -> tuple[set[int], dict[str, float]]:
-    """The number of candidates, best first, with which later months are foretold best; 0 unless it is worth it."""
+    """The least number of candidates, best first, that has most of what any number of them gains on later months; 0
+    unless that is worth it."""
     sizes = sorted({0, *(min(size, len(order)) for size in SIZES)})
     losses: dict[str, float] = {}
     for size in sizes:
@@ -272,9 +277,11 @@ def _best_size(
         categorical = [*rows.categorical, *(width + p for p, i in enumerate(taken) if rows.candidates[i].category)]
         found = [_fit(x, rows.y, learn, validate, categorical, seed, threads)[1] for learn, validate in folds]
         losses[str(size)] = round(float(np.mean(found)), 6)
-    best = min(sizes, key=lambda size: (losses[str(size)], size))
-    if losses[str(best)] > losses["0"] * (1.0 - GAIN):
-        best = 0
+    gained = {size: losses["0"] - losses[str(size)] for size in sizes}
+    most = max(gained.values())
+    best = 0
+    if most >= GAIN * losses["0"]:
+        best = min(size for size in sizes if gained[size] >= ENOUGH * most)
     return set(order[:best]), losses
 
 

@@ -9,16 +9,20 @@ from churn_platform.errors import TrainingError
 from churn_platform.evaluation.splits import forward_folds, temporal_split
 
 STEPS = (3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
-"""Numbers of months that a choice is made on. It is made again when the history reaches the next step, not with every
-month: a new choice is a new set of columns."""
+"""Numbers of training months at which a choice is made, and not with every month: a new choice is a new set of
+columns."""
+LEAST = 4
+"""Months that a choice is made on at least, where the history has them."""
+ENOUGH = 600
+"""Departures with which a choice is made; more months would cost time and change little."""
 
 
 def selection_months(labels: Mapping[str, Mapping[str, Any]], horizon_days: int, gap_days: int) -> tuple[str, ...]:
-    """The first training months, as many as a step of :data:`STEPS` allows; empty where there is no month to hold out,
-    or no fold that moves forward inside them.
+    """Training months up to a step of :data:`STEPS`, the last of them that have :data:`ENOUGH` departures; empty where
+    there is no month to hold out, or no fold that moves forward inside them.
 
     Args:
-        labels: observation → the reference of its labels: ``mature``, and ``rows``.
+        labels: observation → the reference of its labels: ``mature``, ``rows``, ``positives``.
     """
     mature = [month for month, ref in sorted(labels.items()) if ref.get("mature") and ref.get("rows")]
     if not mature or "snapshot" in mature:
@@ -28,6 +32,12 @@ def selection_months(labels: Mapping[str, Mapping[str, Any]], horizon_days: int,
         return ()
     step = max((step for step in STEPS if step <= len(split.train)), default=0)
     months = split.train[:step]
+    leavers = 0
+    for place, month in enumerate(reversed(months), start=1):
+        leavers += int(labels[month].get("positives", 0))
+        if leavers >= ENOUGH and place >= LEAST:
+            months = months[-place:]
+            break
     return months if forward_folds(months, horizon_days, gap_days) else ()
 
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from churn_platform.records.store import ContentStore
 
 
+MOST_ROWS = 120_000
+"""Rows of all months together; beyond it each month is thinned evenly, by content."""
+
+
 @dataclass(frozen=True)
 class Offered:
     """A candidate as the choice sees it."""
@@ -83,6 +87,7 @@ def selection_rows(
     import pyarrow.parquet as pq
 
     joined, months = [], []
+    names = [f.name for f in features]
     for month, digest in sorted(tables.items()):
         outcome = pq.read_table(store.path(labels[month]), columns=["customer_id", "label", "treated"])
         wide = pq.read_table(store.path(digest))
@@ -91,6 +96,8 @@ def selection_rows(
         keep = np.array([v is not None for v in part.column("label").to_pylist()], dtype=bool)
         keep &= ~np.array([bool(v) for v in part.column("treated").to_pylist()], dtype=bool)
         part = part.filter(pa.array(keep))
+        if part.num_rows > MOST_ROWS // len(tables):
+            part = part.take(pa.array(_thinned(part.select([*names, "label"]), MOST_ROWS // len(tables))))
         joined.append(part)
         months += [month] * part.num_rows
     table = pa.concat_tables(joined)
@@ -110,6 +117,14 @@ def selection_rows(
         month=month[order],
         months=tuple(sorted(tables)),
     )
+
+
+def _thinned(table: Any, most: int) -> npt.NDArray[np.int64]:
+    """Row numbers, evenly spread over the rows as ordered by content."""
+    import pandas as pd
+
+    order = np.argsort(pd.util.hash_pandas_object(table.to_pandas(), index=False).to_numpy(), kind="stable")
+    return np.sort(order[np.linspace(0, table.num_rows - 1, most).astype(np.int64)])
 
 
 def _candidates(table: Any, offered: Sequence[Offered]) -> Floats:
