@@ -43,8 +43,8 @@ def customers(tables: Sequence[str]) -> dg.AssetsDefinition:
         group_name="customers",
         kinds={"duckdb", "parquet"},
         owners=["team:data"],
-        description="Who is a customer at the month's date, and the monthly revenue, as known by then: those whom labels "
-        "and features are made for.",
+        description="Who is a customer at the month's date, and the monthly revenue, as known by then: those whom "
+        "labels and features are made for.",
         code_version=version_of("features", "assets/features.py", but=LATER),
         deps=[dg.AssetDep(_source(table), partition_mapping=SAME) for table in tables],
         check_specs=[must_hold("customers", "somebody_is_a_customer")],

@@ -1,7 +1,7 @@
 """Generated features: all candidates of early training months, and the choice among them; the profile of customers."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import dagster as dg
 
@@ -56,7 +56,7 @@ def candidate_features(tables: Sequence[str]) -> dg.AssetsDefinition:
             metadata={"candidates": len(made.offered), "too_costly": len(made.costly), "note": made.note or "none"}
         )
 
-    return cast(dg.AssetsDefinition, _candidates)
+    return _candidates
 
 
 @dg.asset(
@@ -68,7 +68,9 @@ def candidate_features(tables: Sequence[str]) -> dg.AssetsDefinition:
     code_version=version_of("training/profile.py", "features/profile.py", "assets/selection.py"),
     deps=["candidate_features"],
 )
-def customer_profile(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
+def customer_profile(
+    context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource
+) -> Iterator[Any]:
     """Fit the profile."""
     from churn_platform.features.profile import PROFILE_FEATURES
     from churn_platform.training.candidate_tables import CandidateTables, fit_profile_of

@@ -39,8 +39,8 @@ def source_asset(table: str) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 "row_rules",
                 asset=key,
-                description="Rows that break a rule go to quarantine. Beyond the contract's tolerance a column that only "
-                "features read is unusable in that month; any other stops the table.",
+                description="Rows that break a rule go to quarantine. Beyond the contract's tolerance a column that "
+                "only features read is unusable in that month; any other stops the table.",
             )
         ],
         **monthly(),

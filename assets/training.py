@@ -56,7 +56,12 @@ def training_set(context: dg.AssetExecutionContext, lineage: LineageResource, st
     contract = store.contract
     catalogue = store.learnt_catalogue
     made = build_training_set(
-        features, labels, catalogue, contract, store=objects, chosen_on=store.selection.months if store.selection else ()
+        features,
+        labels,
+        catalogue,
+        contract,
+        store=objects,
+        chosen_on=store.selection.months if store.selection else (),
     )
     leaks = find_leaks(contract, made.load(objects), _newest_versions(store), objects)
     if leaks:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from churn_platform.features.available import Available
 from churn_platform.features.blocked import blank, blocked_columns, blocked_features
-from churn_platform.features.catalogue import VALUE_COLUMN, catalogue_for
+from churn_platform.features.catalogue import VALUE_COLUMN
 from churn_platform.features.engine import FeatureEngine, MonthInput, engine_of_settings, table_input
 from churn_platform.features.expression import Query, tables_needed
 from churn_platform.features.month import FeatureMonth, conform, version_of, write_table
@@ -101,8 +101,7 @@ def _relational(
     for observation in observations:
         month = {table: version_of(versions, observation, table) for table in tables}
         seen = {
-            table: snapshots.at(table, instant(observation)) if snapshots else None
-            for table in available.overwritten
+            table: snapshots.at(table, instant(observation)) if snapshots else None for table in available.overwritten
         }
         inputs = tuple(table_input(available, version, store, seen.get(table)) for table, version in month.items())
         months.append(MonthInput(observation, instant(observation), inputs))

@@ -63,7 +63,9 @@ def blank(table: Any, features: Iterable[str]) -> Any:
 
     for name in features:
         place = table.schema.get_field_index(name)
-        table = table.set_column(place, table.schema.field(place), pa.nulls(table.num_rows, table.schema.field(place).type))
+        table = table.set_column(
+            place, table.schema.field(place), pa.nulls(table.num_rows, table.schema.field(place).type)
+        )
     return table
 
 

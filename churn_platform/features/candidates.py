@@ -19,7 +19,7 @@ from churn_platform.features.definitions.base import BANDS, Banded, Definition, 
 
 FAMILY = Family("generated")
 WINDOWS = (7, 30, 90)
-LAST = {days: band for days, band in BANDS}
+LAST = dict(BANDS)
 """Days of a window → the last band inside it."""
 SHARED_WINDOWS = ((7, 0), (30, 0), (90, 0), (60, 30))
 """(days, days before t) of the windows that candidates look through."""
@@ -169,9 +169,11 @@ def _numbers(table: str, column: str) -> Iterator[Candidate]:
             "added": f"{table}_{column}_added_{days}d",
             "squares": f"{table}_{column}_squares_{days}d",
         }
-        for kind, name in steps.items():
+        for step_kind, name in steps.items():
             step = FAMILY.define(_step, name=name, table=table, columns=[column], hidden=True)
-            yield Candidate(replace(step, banded=Banded(kind, column, 0, LAST[days])), "aggregate", table, 1.0, 1.0)
+            yield Candidate(
+                replace(step, banded=Banded(step_kind, column, 0, LAST[days])), "aggregate", table, 1.0, 1.0
+            )
         known, added, squares = steps.values()
         row: dict[str, tuple[Any, list[str]]] = {
             "sum": (partial(_sum, known, added, f"{table}_count_{days}d"), [known, added, f"{table}_count_{days}d"]),

@@ -51,9 +51,7 @@ class MonthInput:
 class FeatureEngine(Protocol):
     """Computes a query over the tables of each month."""
 
-    def run(
-        self, query: Query, months: Sequence[MonthInput], store: ContentStore
-    ) -> Iterator[tuple[str, Any]]:
+    def run(self, query: Query, months: Sequence[MonthInput], store: ContentStore) -> Iterator[tuple[str, Any]]:
         """(observation, Arrow table) of each month, in their order; rows ordered by customer_id."""
 
 

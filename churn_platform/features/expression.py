@@ -130,9 +130,7 @@ def _join(people: Any, rows: Any, aggregates: Sequence[Definition]) -> Any:
         summary = summary.left_join(banded_aggregates(rows, banded), "customer_id").drop("customer_id_right")
     joined = people.left_join(summary, "customer_id").drop("customer_id_right")
     filled = {
-        one.name: joined.here__.isnull().ifelse(one.empty, joined[one.name])
-        for one in plain
-        if one.empty is not None
+        one.name: joined.here__.isnull().ifelse(one.empty, joined[one.name]) for one in plain if one.empty is not None
     }
     # who has rows, but none inside the bands, has none of their aggregates
     filled |= {one.name: joined[one.name].fill_null(one.empty) for one in banded if one.empty is not None}

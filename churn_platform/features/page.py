@@ -19,7 +19,8 @@ customer and observation date t. All read only what had happened **and** was kno
 ([time](../explanation/time.md)). Windows are (t − n days, t]: an event exactly at t counts, one exactly n days before
 does not. A contract without a table, or without a column, lacks the features that need it; further numeric columns of
 `usage` get windows of their own, and further columns of `accounts` become attributes. Beside these, features are
-generated and chosen for each home ([how](../explanation/features.md)): `reports/feature_selection.md` lists them. Numbers are float64, categories
+generated and chosen for each home ([how](../explanation/features.md)): `reports/feature_selection.md` lists them.
+Numbers are float64, categories
 text; null means that nothing is known.
 """
 

@@ -126,7 +126,7 @@ def expected_path(samples: int) -> float:
         return 0.0
     if samples == 2:
         return 1.0
-    return 2.0 * (np.log(samples - 1.0) + EULER) - 2.0 * (samples - 1.0) / samples
+    return 2.0 * (float(np.log(samples - 1.0)) + EULER) - 2.0 * (samples - 1.0) / samples
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,7 @@ def _masks(plan: Plan, column: Staged) -> dict[int, int]:
     return masks
 
 
-def _broken_months(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str, column: Staged
-) -> Mapping[str, str]:
+def _broken_months(connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str, column: Staged) -> Mapping[str, str]:
     fails = " OR ".join(f"(f{chunk} & {mask}) <> 0" for chunk, mask in _masks(plan, column).items())
     rules = [rule for rule in plan.rules if rule.column == column.name and rule.effect != "note"]
     counted = connection.execute(
@@ -97,6 +95,5 @@ def _blank(
         return
     cleared = ", ".join(f"f{chunk} = f{chunk} & ~{mask}::BIGINT" for chunk, mask in _masks(plan, column).items())
     listed = ", ".join(f"'{month}'" for month in months)
-    connection.execute(
-        f"UPDATE {staged} SET {column.alias} = NULL, {cleared} WHERE known IS NOT NULL AND {_month(column)} IN ({listed})"
-    )
+    inside = f"known IS NOT NULL AND {_month(column)} IN ({listed})"
+    connection.execute(f"UPDATE {staged} SET {column.alias} = NULL, {cleared} WHERE {inside}")

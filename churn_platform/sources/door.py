@@ -198,7 +198,9 @@ def _admit_table(
         each = f"(SELECT DISTINCT ON (rid) * FROM {STAGED} ORDER BY rid, known DESC)" if repeated.several else STAGED
         take_snapshot(connection, plan, each, store=store, log=SnapshotLog(Refs(home.refs)), as_of=as_of)
     rows = revise(connection, plan, STAGED)
-    parts = write_parts(connection, plan, rows, store, corrections=duplicates.CORRECTED if repeated.revised else None, blocked=blocked)
+    parts = write_parts(
+        connection, plan, rows, store, corrections=duplicates.CORRECTED if repeated.revised else None, blocked=blocked
+    )
     empty = empty_part(connection, plan, rows, store, SNAPSHOT if as_of is None else f"{as_of:%Y-%m-%d}")
     connection.execute(f"DROP TABLE {rows}")
 

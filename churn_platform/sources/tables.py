@@ -94,9 +94,7 @@ class TableVersion:
             "schema": SCHEMA,
             "table": self.table,
             "observation": self.observation,
-            "parts": [
-                [part.known_by, part.digest, part.rows, *part.marks] for part in self.parts
-            ],
+            "parts": [[part.known_by, part.digest, part.rows, *part.marks] for part in self.parts],
         }
 
     @classmethod

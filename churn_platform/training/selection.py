@@ -176,7 +176,7 @@ def _standard_ranks(values: Floats) -> Floats:
             own = midranks(column[known])
             ranks[known, j] = own - own.mean()
     length = np.sqrt((ranks**2).sum(axis=0))
-    return ranks / np.where(length > 0, length, 1.0)
+    return np.asarray(ranks / np.where(length > 0, length, 1.0))
 
 
 def _by_redundancy(rows: SelectionRows, figures: list[dict[str, float]], drop: Any, fallen: Mapping[int, Any]) -> None:
@@ -184,7 +184,7 @@ def _by_redundancy(rows: SelectionRows, figures: list[dict[str, float]], drop: A
     sample = _spread(len(rows.y), RANKED_ROWS)
     y = rows.y[sample]
     left = [i for i in range(len(rows.candidates)) if i not in fallen]
-    base, own = _standard_ranks(rows.base[sample]), _standard_ranks(rows.x[np.ix_(sample, left)])
+    base, own = _standard_ranks(rows.base[sample]), _standard_ranks(rows.x[sample][:, left])
     for place, i in enumerate(left):
         # what is unknown lies in the middle of the ranks
         figures[i]["auc"] = auc(y, own[:, place])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from churn_platform.training.selection import Selection, Verdict
+from churn_platform.training.selection import Selection, Stage, Verdict
 
-STAGES = {
+STAGES: dict[Stage, str] = {
     "cost": "would cost too much to make each month",
     "nulls": "say nothing: unknown, or the same, for almost everybody",
     "redundancy": "say what another one says",
@@ -34,7 +34,9 @@ def page(selection: Selection) -> str:
     lines.append("")
     if selection.losses:
         lines += ["| generated features | log loss of later months |", "| ---: | ---: |"]
-        lines += [f"| {size} | {loss:.5f} |" for size, loss in sorted(selection.losses.items(), key=lambda p: int(p[0]))]
+        lines += [
+            f"| {size} | {loss:.5f} |" for size, loss in sorted(selection.losses.items(), key=lambda p: int(p[0]))
+        ]
         lines.append("")
     if selection.carried:
         lines += [f"Made all the same, since the champion in force reads them: {', '.join(selection.carried)}.", ""]

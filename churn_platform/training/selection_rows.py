@@ -105,8 +105,8 @@ def selection_rows(
     encoder = FeatureEncoder.fit(features, columns)
     base, x = encoder.transform(columns), _candidates(table, offered)
     y = np.asarray(table.column("label").to_numpy(zero_copy_only=False), dtype=np.int8)
-    month = np.array(months, dtype=object)
-    order = _by_content(month, base, x, y)
+    keys = np.array(months, dtype=object)
+    order = _by_content(keys, base, x, y)
     return SelectionRows(
         base=base[order],
         base_names=tuple(f.name for f in features),
@@ -114,7 +114,7 @@ def selection_rows(
         x=x[order],
         candidates=tuple(offered),
         y=y[order],
-        month=month[order],
+        month=keys[order],
         months=tuple(sorted(tables)),
     )
 
@@ -132,7 +132,9 @@ def _candidates(table: Any, offered: Sequence[Offered]) -> Floats:
     for j, one in enumerate(offered):
         column = table.column(one.name)
         if one.category:
-            levels = {level: code for code, level in enumerate(sorted({v for v in column.to_pylist() if v is not None}))}
+            levels = {
+                level: code for code, level in enumerate(sorted({v for v in column.to_pylist() if v is not None}))
+            }
             made[:, j] = [np.nan if v is None else levels[v] for v in column.to_pylist()]
         else:
             made[:, j] = np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)

@@ -83,6 +83,8 @@ def test_a_purchase_column_blocks_all_of_the_purchases() -> None:
 def test_every_table_without_reach_stays_blocked(store: ContentStore) -> None:
     versions = Tables(CONTRACT, store, random_tables(2)).versions(["2024-08-01"])["2024-08-01"]
     first = versions["tickets"].parts[0]
-    marked = replace(versions["tickets"], parts=(replace(first, blocked=(("csat", WHY),)), *versions["tickets"].parts[1:]))
+    marked = replace(
+        versions["tickets"], parts=(replace(first, blocked=(("csat", WHY),)), *versions["tickets"].parts[1:])
+    )
     found = blocked_columns(Available.of(CONTRACT), [marked, versions["usage"]])
     assert list(found) == [("tickets", "csat")]

@@ -40,9 +40,9 @@ def test_the_score_is_that_of_scikit_learn(model: ProfileModel) -> None:
     from sklearn.ensemble import IsolationForest
 
     scaled = model.scaling.transform(customers()[:, :2])
-    forest = IsolationForest(
-        n_estimators=fitting.TREES, max_samples=fitting.SAMPLES, random_state=0, n_jobs=1
-    ).fit(scaled)
+    forest = IsolationForest(n_estimators=fitting.TREES, max_samples=fitting.SAMPLES, random_state=0, n_jobs=1).fit(
+        scaled
+    )
     strange = np.vstack([scaled, [[-4.0, 4.0], [0.0, 0.0]]])
     np.testing.assert_allclose(model.trees.score(strange), -forest.score_samples(strange), rtol=1e-9)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from churn_platform.errors import FeatureError, MissingDependencyError
 from churn_platform.features.assemble import assemble
 from churn_platform.features.available import Available
 from churn_platform.features.candidates import candidates
 from churn_platform.features.catalogue import catalogue_for
 from churn_platform.features.definitions import definitions_for
+from churn_platform.features.engine import engine_of_settings
 from churn_platform.features.engine_duckdb import DuckEngine
 from churn_platform.features.engine_spark import SparkEngine, missing
 from churn_platform.records.store import ContentStore
-from churn_platform.settings import CHECKOUT
+from churn_platform.settings import CHECKOUT, reload
 from churn_platform.sources.contract import Contract, parse_contract
 from tests.features.data import Row, Tables, relational
 from tests.features.random_tables import random_tables
@@ -85,3 +89,49 @@ def _equal(one: list[Any], other: list[Any]) -> bool:
         return all(a == b for a, b in pairs)
     left, right = (np.array(side) for side in zip(*pairs, strict=True))
     return bool(np.allclose(left, right, rtol=1e-9, atol=1e-9))
+
+
+# What goes wrong, without Spark
+
+
+def test_the_engine_is_chosen_by_one_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert isinstance(engine_of_settings(), DuckEngine)
+    monkeypatch.setenv("CHURN_FEATURE_ENGINE", "spark")
+    monkeypatch.setenv("CHURN_SPARK_PYTHON", str(tmp_path / "bin" / "python"))
+    reload()
+    with pytest.raises(MissingDependencyError, match="no Spark environment") as raised:
+        engine_of_settings()
+    assert "make spark-env" in raised.value.mend
+    monkeypatch.setenv("CHURN_SPARK_PYTHON", sys.executable)
+    monkeypatch.setenv("CHURN_SPARK_MASTER", "spark://cluster:7077")
+    reload()
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(MissingDependencyError, match="no Java"):
+        engine_of_settings()
+    java = tmp_path / "bin" / "java"
+    java.write_text("#!/bin/sh\n")
+    java.chmod(0o755)
+    made = engine_of_settings()
+    assert isinstance(made, SparkEngine)
+    assert (made.master, made.python, made.memory) == ("spark://cluster:7077", Path(sys.executable), "2g")
+
+
+def test_what_spark_says_last_is_in_the_error(tmp_path: Path) -> None:
+    contract, store = relational(), ContentStore(tmp_path / "store")
+    versions = Tables(contract, store, random_tables(3, customers=3)).versions([OBSERVATION])
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\necho 'java.lang.OutOfMemoryError: heap' >&2\nexit 3\n")
+    fake.chmod(0o755)
+    with pytest.raises(FeatureError, match=r"0 of 1 months and ended with 3: java\.lang\.OutOfMemoryError"):
+        assemble(contract, versions, [OBSERVATION], store=store, engine=SparkEngine(fake))
+    assert not list((tmp_path / "store" / "tmp").glob("*")), "nothing is left behind"
+
+
+def test_the_runner_imports_nothing_of_ours_that_needs_more_than_spark() -> None:
+    code = (
+        "import sys; import churn_platform.features.spark; "
+        "print([m for m in sys.modules if m.split('.')[0] in ('pydantic', 'ibis', 'duckdb', 'pyarrow', 'numpy')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -75,7 +75,9 @@ def test_what_is_known_later_is_blocked_in_the_month_it_became_known(
     assert {"csat"} == {name for columns in admitted.blocked["tickets"].values() for name in columns}
 
 
-@pytest.mark.parametrize(("table", "column", "value"), [("churn_events", "kind", "odd"), ("subscriptions", "started_at", None)])
+@pytest.mark.parametrize(
+    ("table", "column", "value"), [("churn_events", "kind", "odd"), ("subscriptions", "started_at", None)]
+)
 def test_who_is_a_customer_and_who_left_is_never_blocked(
     door: Door, frames: company.Frames, tmp_path: Path, table: str, column: str, value: object
 ) -> None:

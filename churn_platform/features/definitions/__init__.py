@@ -60,9 +60,7 @@ def narrowed(definitions: Sequence[Definition], names: Collection[str]) -> tuple
             needed.add(name)
             waiting += [other for other in by_name[name].inputs if other in by_name and other != name]
     shown = set(names)
-    return tuple(
-        one if one.name in shown else replace(one, hidden=True) for one in definitions if one.name in needed
-    )
+    return tuple(one if one.name in shown else replace(one, hidden=True) for one in definitions if one.name in needed)
 
 
 def _possible(candidates: Sequence[Definition], available: Available) -> Iterator[Definition]:
