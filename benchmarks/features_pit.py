@@ -152,7 +152,17 @@ def _contract() -> object:
             "columns": {name: {"type": kind} for name, kind in columns.items()},
         }
 
-    whole = dict.fromkeys(("active_seats", "logins", "core_actions", "api_calls", "reports", "errors"), "integer")
+    subscriptions = table(
+        "started",
+        subscription_id="text",
+        plan="category",
+        seats="integer",
+        mrr="number",
+        renews_at="timestamp",
+        ended_at="timestamp",
+    )
+    subscriptions["columns"]["ended_at"]["known_at"] = "ended_recorded_at"  # type: ignore[index]
+    whole = dict.fromkeys(("active_seats", "logins", "core_actions", "api_calls", "reports"), "integer")
     accounts = table("created", industry="category", region="category")
     for column in accounts["columns"].values():  # type: ignore[attr-defined]
         column["temporality"] = "immutable"
@@ -162,16 +172,8 @@ def _contract() -> object:
             "label": {"source": "subscription_end"},
             "tables": {
                 "accounts": accounts,
-                "subscriptions": table(
-                    "started",
-                    subscription_id="text",
-                    plan="category",
-                    seats="integer",
-                    mrr="number",
-                    renews_at="timestamp",
-                    ended_at="timestamp",
-                ),
-                "usage": table("day", **whole, minutes="number"),
+                "subscriptions": subscriptions,
+                "usage": table("day", **whole, minutes="number", errors="integer"),
             },
         }
     )
@@ -217,6 +219,7 @@ def _feast(root: Path) -> tuple[int, int]:
 
     import pyarrow.parquet as pq
     from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+    from feast.data_format import ParquetFormat
     from feast.types import Float64
 
     repo = root / "feast"
@@ -239,7 +242,7 @@ def _feast(root: Path) -> tuple[int, int]:
         )
     )
     customer = Entity(name="customer", join_keys=["customer_id"], value_type=ValueType.STRING)
-    source = FileSource(path=str(repo / "data"), timestamp_field="event_timestamp")
+    source = FileSource(path=str(repo / "data"), file_format=ParquetFormat(), timestamp_field="event_timestamp")
     view = FeatureView(
         name="features",
         entities=[customer],
