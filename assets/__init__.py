@@ -15,6 +15,7 @@ def all_assets(tables: Sequence[str], label_tables: Sequence[str]) -> list[dg.As
     from assets.evaluation import evaluation, gate
     from assets.features import churn_labels, customer_features, customers, online_features
     from assets.monitoring import business_report, drift_report
+    from assets.outlets import scores_outlet
     from assets.recalibration import recalibration
     from assets.selection import candidate_features, customer_profile, feature_selection
     from assets.sources import cross_rules, expectations, source_asset
@@ -39,6 +40,7 @@ def all_assets(tables: Sequence[str], label_tables: Sequence[str]) -> list[dg.As
         champion,
         champion_bento,
         scores_current,
+        scores_outlet,
         drift_report,
         diagnosis(tables),
         business_report,

@@ -20,7 +20,13 @@ from resources.store import StoreResource
     "is the digest of what is in it.",
     code_version=version_of(".", "assets/bento.py", "bentos", "feature_repo", "requirements.lock"),
     deps=["champion"],
-    check_specs=[must_hold("champion_bento", "model_is_the_champion")],
+    check_specs=[
+        must_hold(
+            "champion_bento",
+            "model_is_the_champion",
+            "The model inside the bento is the very one that the registry's champion is, by its digest.",
+        )
+    ],
 )
 def champion_bento(
     context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, bento: BentoResource
@@ -50,8 +56,16 @@ def champion_bento(
         dg.AssetDep("churn_labels", partition_mapping=NEWEST),
     ],
     check_specs=[
-        must_hold("scores_current", "contributions_add_up"),
-        must_hold("scores_current", "everyone_is_scored", "All but those known to have left."),
+        must_hold(
+            "scores_current",
+            "contributions_add_up",
+            "For every customer the base value and the contributions sum to the log-odds, within 1e-9.",
+        ),
+        must_hold(
+            "scores_current",
+            "everyone_is_scored",
+            "Every customer of the newest month is on the list, but those known to have left since.",
+        ),
     ],
 )
 def scores_current(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:

@@ -28,7 +28,13 @@ FACTS = (
     "champion; or the champion itself, recalibrated. One that did not pass leaves the champion where it is.",
     code_version=version_of("champion", "assets/champion.py"),
     deps=["gate", "challenger", "evaluation", "recalibration"],
-    check_specs=[must_hold("champion", "alias_agrees")],
+    check_specs=[
+        must_hold(
+            "champion",
+            "alias_agrees",
+            "The alias champion in the MLflow registry points at the version that this asset says.",
+        )
+    ],
 )
 def champion(
     context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, mlflow: MlflowResource
@@ -39,6 +45,7 @@ def champion(
         ChampionError: where nothing passed and there is no champion to keep.
     """
     from churn_platform.champion.projection import project
+    from churn_platform.monitoring.evaluation_page import markdown
 
     step, objects, home = lineage.step(context), store.objects, store.home
     gate, challenger, judged = step.read("gate"), step.read("challenger"), step.read("evaluation")
@@ -87,6 +94,9 @@ def champion(
     alias = mlflow.champion_version(home)
     yield from step.result(
         metadata={
+            "evaluation": dg.MetadataValue.md(markdown(objects.read_json(facts["evaluation"]))),
+            "mlflow_version": dg.MetadataValue.url(mlflow.version_url(home, facts["version"])),
+            "mlflow_run": dg.MetadataValue.url(mlflow.run_url(home, facts["mlflow_run"])),
             "promoted": who != "present",
             "by": who,
             "cause": dg.MetadataValue.json(facts["cause"]),

@@ -40,6 +40,7 @@ def diagnosis(tables: Sequence[str]) -> dg.AssetsDefinition:
     )
     def _diagnosis(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
         from churn_platform.monitoring.months import Examined, examine
+        from churn_platform.serving.degraded import clear, mark
 
         step = lineage.step(context)
         found = {}
@@ -58,6 +59,11 @@ def diagnosis(tables: Sequence[str]) -> dg.AssetsDefinition:
             digest = store.objects.put_json(made.to_json())
             step.write(digest, into=month, kind=made.kind, response=made.response, feeds=list(made.feeds))
         newest = found[max(found)]
+        if newest.month == max(store.refs.partitions("drift_report")):
+            if newest.kind == "data_fault":
+                mark(store.home, month=newest.month, reason=newest.reason, feeds=newest.feeds)
+            else:
+                clear(store.home)
         yield from step.result(
             per_partition={
                 month: {

@@ -47,7 +47,9 @@ def customers(tables: Sequence[str]) -> dg.AssetsDefinition:
         "labels and features are made for.",
         code_version=version_of("features", "assets/features.py", but=LATER),
         deps=[dg.AssetDep(_source(table), partition_mapping=SAME) for table in tables],
-        check_specs=[must_hold("customers", "somebody_is_a_customer")],
+        check_specs=[
+            must_hold("customers", "somebody_is_a_customer", "The newest month of the run has at least one customer.")
+        ],
         **monthly(),
     )
     def _customers(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
@@ -86,7 +88,9 @@ def customer_features(tables: Sequence[str]) -> dg.AssetsDefinition:
             dg.AssetDep("customer_profile"),
         ],
         check_specs=[
-            must_hold("customer_features", "one_row_per_customer"),
+            must_hold(
+                "customer_features", "one_row_per_customer", "No customer has two rows in the newest month of the run."
+            ),
             dg.AssetCheckSpec("known_values", asset="customer_features", description="No feature is empty for all."),
             dg.AssetCheckSpec(
                 "usable_columns",
@@ -166,7 +170,13 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
             dg.AssetDep("customers", partition_mapping=SAME),
             *[dg.AssetDep(_source(table), partition_mapping=NEWEST) for table in needed],
         ],
-        check_specs=[dg.AssetCheckSpec("both_classes", asset="churn_labels")],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "both_classes",
+                asset="churn_labels",
+                description="In the months of the run whose outcome is certain some have left, and some have stayed.",
+            )
+        ],
         **monthly(),
     )
     def _labels(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
@@ -233,7 +243,14 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
         dg.AssetDep("churn_labels", partition_mapping=NEWEST),
         dg.AssetDep("cross_rules"),
     ],
-    check_specs=[must_hold("online_features", "online_equals_offline")],
+    check_specs=[
+        must_hold(
+            "online_features",
+            "online_equals_offline",
+            "For a sample of customers the online vector, the offline table and Feast's point-in-time join are equal, "
+            "value by value.",
+        )
+    ],
 )
 def online_features(
     context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, feast: FeastResource

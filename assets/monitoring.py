@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets.partitions import EVERY, SAME, check, monthly, version_of
 from resources.lineage import LineageResource
+from resources.links import page_link
 from resources.store import StoreResource
 
 
@@ -18,7 +19,13 @@ from resources.store import StoreResource
     "run also Evidently's page, on samples.",
     code_version=version_of("monitoring", "assets/monitoring.py"),
     deps=[dg.AssetDep("customer_features", partition_mapping=SAME), "champion"],
-    check_specs=[dg.AssetCheckSpec("population_is_stable", asset="drift_report")],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "population_is_stable",
+            asset="drift_report",
+            description="In the newest month of the run fewer than 30 % of the features have moved beyond PSI 0.25.",
+        )
+    ],
     **monthly(),
 )
 def drift_report(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
@@ -45,9 +52,9 @@ def drift_report(context: dg.AssetExecutionContext, lineage: LineageResource, st
     yield from step.result(
         per_partition={
             month: {
-                **report.metadata(),
                 "report": dg.MetadataValue.md(report.markdown()),
-                **({"evidently": dg.MetadataValue.path(str(report.evidently_html))} if report.evidently_html else {}),
+                **({"evidently": page_link(store.home, report.evidently_html)} if report.evidently_html else {}),
+                **report.metadata(),
             }
             for month, report in reports.items()
         },
@@ -104,8 +111,8 @@ def business_report(context: dg.AssetExecutionContext, lineage: LineageResource,
     step.write(objects.put_json(business_page.to_json(report)))
     yield from step.result(
         metadata={
-            **business_page.metadata(report),
             "report": dg.MetadataValue.md(page),
-            "file": dg.MetadataValue.path(str(path)),
+            "file": page_link(store.home, path),
+            **business_page.metadata(report),
         }
     )

@@ -86,6 +86,7 @@ def recalibration(
             "expected": update.expected_before,
             "observed": update.observed,
             "model": made.model,
+            "mlflow_run": dg.MetadataValue.url(mlflow.run_url(store.home, run)),
             "mlflow/run_id": run,
         },
         checks=[

@@ -10,6 +10,7 @@ from churn_platform.settings import settings
 from churn_platform.sources.mutable import mutable_digests
 from churn_platform.sources.tables import TableVersion
 from resources.lineage import LineageResource
+from resources.links import page_link
 from resources.selection import champion_features, months_input, months_to_choose_on
 from resources.store import StoreResource
 
@@ -28,6 +29,13 @@ def candidate_features(tables: Sequence[str]) -> dg.AssetsDefinition:
         deps=[
             *[dg.AssetDep(dg.AssetKey(["sources", table]), partition_mapping=EVERY) for table in tables],
             dg.AssetDep("churn_labels", partition_mapping=EVERY),
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "history_is_long_enough",
+                asset="candidate_features",
+                description="There are months to choose features on and others to judge a model on.",
+            )
         ],
     )
     def _candidates(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
@@ -53,7 +61,15 @@ def candidate_features(tables: Sequence[str]) -> dg.AssetsDefinition:
         )
         step.write(objects.put_json(made.to_json()), months=list(made.months))
         yield from step.result(
-            metadata={"candidates": len(made.offered), "too_costly": len(made.costly), "note": made.note or "none"}
+            metadata={"candidates": len(made.offered), "too_costly": len(made.costly), "note": made.note or "none"},
+            checks=[
+                check(
+                    "history_is_long_enough",
+                    bool(made.months) or store.contract.shape == "snapshot",
+                    {"months": ", ".join(made.months) or made.note},
+                    warn=True,
+                )
+            ],
         )
 
     return _candidates
@@ -67,6 +83,13 @@ def candidate_features(tables: Sequence[str]) -> dg.AssetsDefinition:
     "as it is while the champion reads what it makes.",
     code_version=version_of("training/profile.py", "features/profile.py", "assets/selection.py"),
     deps=["candidate_features"],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "segments_are_told_apart",
+            asset="customer_profile",
+            description="Every segment has a name of its own, said by what sets it apart.",
+        )
+    ],
 )
 def customer_profile(
     context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource
@@ -86,7 +109,15 @@ def customer_profile(
             "segments": dg.MetadataValue.json(list(made.segments) if made else []),
             "features": len(made.scaling.names) if made else 0,
             "kept_for_the_champion": bool(before is not None and read),
-        }
+        },
+        checks=[
+            check(
+                "segments_are_told_apart",
+                made is None or len(set(made.segments)) == len(made.segments) > 1,
+                {"segments": len(made.segments) if made else 0},
+                warn=True,
+            )
+        ],
     )
 
 
@@ -100,7 +131,13 @@ def customer_profile(
         "training/selection.py", "training/selection_rows.py", "training/candidate_tables.py", "training/boosting.py"
     ),
     deps=["candidate_features", "customer_profile"],
-    check_specs=[dg.AssetCheckSpec("every_candidate_has_a_reason", asset="feature_selection")],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "every_candidate_has_a_reason",
+            asset="feature_selection",
+            description="Each generated feature says why it was kept, or where and why it fell.",
+        )
+    ],
 )
 def feature_selection(
     context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource
@@ -136,7 +173,7 @@ def feature_selection(
             "carried": ", ".join(made.carried) or "none",
             "candidates": len(made.verdicts),
             "months": ", ".join(made.months) or "none",
-            "page": dg.MetadataValue.path(str(path)),
+            "page": page_link(store.home, path),
             "report": dg.MetadataValue.md(text),
         },
         checks=[check("every_candidate_has_a_reason", reasons, {"candidates": len(made.verdicts)})],

@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets.partitions import NEWEST, check, monthly, version_of
 from resources.lineage import LineageResource
+from resources.links import page_link
 from resources.store import StoreResource
 
 DESCRIPTIONS = {
@@ -16,7 +17,7 @@ DESCRIPTIONS = {
     "orders": "Purchases and returns: a row for each order or for each line of one.",
     "invoices": "Invoices, their payment and the attempts that failed.",
     "tickets": "Support tickets, their severity and what the customer thought of the answer.",
-    "surveys": "Answers to satisfaction surveys (NPS).",
+    "surveys": "Answers to satisfaction surveys (NPS): who gave which score, and when.",
     "marketing": "What was sent to customers and whether they opened it.",
     "interventions": "What was done to keep a customer: play, arm, propensity, cost.",
     "churn_events": "Departures: when they took effect, when they were recorded, of which kind.",
@@ -104,7 +105,14 @@ def cross_rules(tables: Sequence[str]) -> dg.AssetsDefinition:
         "accounts, the flags of accounts agree with the departures. Beyond the contract's tolerance nothing is learnt.",
         code_version=version_of("sources/cross.py", "sources/cross_rules.py"),
         deps=[dg.AssetDep(dg.AssetKey(["sources", table]), partition_mapping=NEWEST) for table in tables],
-        check_specs=[dg.AssetCheckSpec("tables_agree", asset="cross_rules", blocking=True)],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "tables_agree",
+                asset="cross_rules",
+                blocking=True,
+                description="No rule between tables is broken beyond the contract's tolerance.",
+            )
+        ],
     )
     def _cross_rules(
         context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource
@@ -144,7 +152,11 @@ def expectations(tables: Sequence[str]) -> dg.AssetsDefinition:
         "The pages are in CHURN_HOME/reports/expectations.",
         code_version=version_of("sources/expectations.py", "assets/sources.py"),
         deps=[dg.AssetDep(dg.AssetKey(["sources", table]), partition_mapping=NEWEST) for table in tables],
-        check_specs=[dg.AssetCheckSpec("samples_hold", asset="expectations")],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "samples_hold", asset="expectations", description="Every expectation holds on the samples."
+            )
+        ],
     )
     def _expectations(
         context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource
@@ -161,7 +173,7 @@ def expectations(tables: Sequence[str]) -> dg.AssetsDefinition:
         yield from step.result(
             metadata={
                 "evaluated": sum(summary["evaluated"] for summary in found.values()),
-                "pages": dg.MetadataValue.path(str(home.reports / FOLDER / "index.html")),
+                "pages": page_link(home, home.reports / FOLDER / "index.html"),
             },
             checks=[check("samples_hold", not failed, {"failed": dg.MetadataValue.json(failed)}, warn=True)],
         )

@@ -25,10 +25,16 @@ class ChallengerConfig(dg.Config):
     group_name="training",
     kinds={"parquet"},
     owners=["team:ml"],
-    description="Features and mature labels of all months, joined. Its rows are ordered by content: no pseudonym can "
-    "influence a model.",
+    description="Features and mature labels of all months without a data fault, joined. Its rows are ordered by "
+    "content: no pseudonym can influence a model.",
     code_version=version_of(
-        "training/dataset.py", "training/leak.py", "training/leak_rows.py", "training/leaks.py", "assets/training.py"
+        "training/dataset.py",
+        "training/leak.py",
+        "training/leak_rows.py",
+        "training/leaks.py",
+        "features/origin.py",
+        "sources/outcome_names.py",
+        "assets/training.py",
     ),
     deps=[
         dg.AssetDep("customer_features", partition_mapping=EVERY),
@@ -36,12 +42,17 @@ class ChallengerConfig(dg.Config):
         dg.AssetDep("cross_rules"),  # nothing is learnt from tables that contradict each other
     ],
     check_specs=[
-        dg.AssetCheckSpec("enough_leavers", asset="training_set"),
+        dg.AssetCheckSpec(
+            "enough_leavers",
+            asset="training_set",
+            description="At least 50 departures: below that there is a ranked list by rules, and no probability.",
+        ),
         dg.AssetCheckSpec(
             "no_leaks",
             asset="training_set",
             blocking=True,
-            description="No column tells the outcome by its name, its times or by itself; no row is in two folds.",
+            description="No column tells the outcome by its name, its times or by itself, but for those that people "
+            "have reviewed (leak_reviewed in the contract); no row is in two folds.",
         ),
     ],
 )
@@ -51,22 +62,21 @@ def training_set(context: dg.AssetExecutionContext, lineage: LineageResource, st
     from churn_platform.training.leaks import find_leaks, refuse
 
     step, objects = lineage.step(context), store.objects
-    features = {month: ref["digest"] for month, ref in step.read_all("customer_features").items()}
-    labels = {month: ref["digest"] for month, ref in step.read_all("churn_labels").items()}
+    # Read, not recorded: the diagnosis depends on the champion.
+    faulty = {m for m in store.refs.partitions("diagnosis") if _kind(store, m) == "data_fault"}
+    features = {m: ref["digest"] for m, ref in step.read_all("customer_features").items() if m not in faulty}
+    labels = {m: ref["digest"] for m, ref in step.read_all("churn_labels").items() if m not in faulty}
     contract = store.contract
-    catalogue = store.learnt_catalogue
-    made = build_training_set(
-        features,
-        labels,
-        catalogue,
-        contract,
-        store=objects,
-        chosen_on=store.selection.months if store.selection else (),
-    )
-    leaks = find_leaks(contract, made.load(objects), _newest_versions(store), objects)
-    if leaks:
-        yield check("no_leaks", False, {leak.column: f"{leak.evidence} {leak.mend}".rstrip(".") for leak in leaks})
+    chosen = store.selection
+    chosen_on = chosen.months if chosen else ()
+    made = build_training_set(features, labels, store.learnt_catalogue, contract, store=objects, chosen_on=chosen_on)
+    leaks = find_leaks(contract, made.load(objects), _newest_versions(store), objects, store.mutable_since)
+    said = {leak.column: f"{leak.evidence} {leak.mend}".rstrip(".") for leak in leaks if leak.review is None}
+    reviewed = {f"reviewed/{leak.column}": f"{leak.review}: {leak.evidence}" for leak in leaks if leak.review}
+    if said:
+        yield check("no_leaks", False, said | reviewed)
     refuse(leaks)
+    made = made.with_reviewed([leak.to_json() for leak in leaks], objects)
     rows, positives = int(made.spec["n_rows"]), int(made.spec["positives"])
     step.write(made.put(objects), rows=rows, positives=positives, spec=made.spec_digest)
     yield from step.result(
@@ -74,12 +84,18 @@ def training_set(context: dg.AssetExecutionContext, lineage: LineageResource, st
             "leavers": positives,
             "base_rate": positives / rows,
             "months": dg.MetadataValue.json(list(made.spec["observations"])),
+            "left_out_for_data_faults": ", ".join(sorted(faulty)) or "none",
         },
         checks=[
             check("enough_leavers", positives >= 50, {"leavers": positives, "needed": 50}, warn=True),
-            check("no_leaks", True, {"features": len(made.features)}),
+            check("no_leaks", True, {"features": len(made.features), **reviewed}),
         ],
     )
+
+
+def _kind(store: StoreResource, month: str) -> str:
+    """The diagnosis of a month, in a word."""
+    return str((store.refs.find("diagnosis", month) or {}).get("kind", ""))
 
 
 def _newest_versions(store: StoreResource) -> dict[str, TableVersion]:
@@ -101,7 +117,13 @@ def _newest_versions(store: StoreResource) -> dict[str, TableVersion]:
     "text files with a digest manifest. Predictions on held-out rows beside it.",
     code_version=version_of("training", "evaluation", "assets/training.py", "requirements.lock"),
     deps=["training_set"],
-    check_specs=[must_hold("challenger", "package_verifies")],
+    check_specs=[
+        must_hold(
+            "challenger",
+            "package_verifies",
+            "The package loads from the store, its files have their digests, and it gives its own reference margins.",
+        )
+    ],
 )
 def challenger(
     context: dg.AssetExecutionContext,
@@ -143,6 +165,7 @@ def challenger(
             "protocol": made.protocol,
             "params": dg.MetadataValue.json(dict(made.params)),
             "split": dg.MetadataValue.json(dict(made.split)),
+            "mlflow_run": dg.MetadataValue.url(mlflow.run_url(store.home, run)),
             "mlflow/run_id": run,
             "notes": "; ".join(made.notes) or "none",
         },

@@ -37,11 +37,14 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         warnings.simplefilter("ignore", category=dg.BetaWarning)
         from assets import all_assets
         from resources import all_resources
+        from sensors import all_schedules, all_sensors
         from sensors.jobs import all_jobs
 
         return dg.Definitions(
             assets=all_assets(*tables_in_home()),
             jobs=all_jobs(),
+            sensors=all_sensors(),
+            schedules=all_schedules(),
             resources={**all_resources(), **overrides},
             executor=dg.in_process_executor,
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import AwareDatetime, Field, SecretStr, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from churn_platform.errors import ConfigurationError
@@ -28,6 +29,11 @@ class Settings(BaseSettings):
         pattern=r"^[a-z][a-z0-9_]{0,40}$",
         description="The name of the problem this home serves.",
     )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="postgresql://user:password@host/database: where Dagster, MLflow, Feast's registry and our own "
+        "tables are kept. Unset: in SQLite, below CHURN_HOME.",
+    )
     vault_key: SecretStr | None = Field(
         default=None,
         description="Base64 of 32 bytes: the key of the identity vault. Made in the vault's folder where not set.",
@@ -40,6 +46,24 @@ class Settings(BaseSettings):
     threads: int = Field(default=2, ge=1, description="Threads that DuckDB and the learners may use.")
     service_workers: int = Field(
         default=1, ge=1, description="Processes of the prediction service, at most one for each core."
+    )
+    sensor_seconds: int = Field(
+        default=10, ge=1, description="How often the sensors look for new data and new reports."
+    )
+    source_poll_seconds: int = Field(
+        default=300, ge=1, description="How often a database or bucket is looked at for new rows."
+    )
+    retrain_after_months: int = Field(
+        default=6,
+        ge=1,
+        description="After so many months with certain labels that it has not seen, a new champion is learned even "
+        "where nothing is wrong.",
+    )
+    outlet_seconds: int = Field(
+        default=5, ge=1, description="How often the outbox is looked at for what there is to tell and to try again."
+    )
+    outlet_private_addresses: bool = Field(
+        default=False, description="Whether webhooks may go to addresses inside the network (127.0.0.1, 10.0.0.0/8 …)."
     )
     memory_limit: str = Field(
         default="2GB",
@@ -56,6 +80,28 @@ class Settings(BaseSettings):
         description="The interpreter of the environment that holds Spark.",
     )
     spark_master: str = Field(default="local[2]", min_length=1, description="Spark's master URL.")
+
+    mlflow_url: str = Field(
+        default="http://127.0.0.1:5000",
+        pattern=r"^https?://",
+        description="Where people reach the MLflow UI: links in the Dagster UI lead there.",
+    )
+    reports_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Where people reach the folder CHURN_HOME/reports, if a web server shows it. Unset: links are "
+        "paths on this machine.",
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        # The value is not repeated: it may hold a password.
+        if value is not None and not re.match(
+            r"^postgres(ql)?(\+psycopg2)?://[^/\s]*/[^/?\s]+(\?\S*)?$", value.get_secret_value()
+        ):
+            raise ValueError("it must be of the form postgresql://user:password@host/database")
+        return value
 
     @model_validator(mode="after")
     def _safe(self) -> Self:

@@ -12,6 +12,8 @@ import dagster as dg
 
 from churn_platform import clock
 from churn_platform.errors import ConfigurationError
+from churn_platform.records.history import remember
+from churn_platform.records.home import Home
 from churn_platform.records.provenance import digest_of, newest_digest, resolve
 from churn_platform.records.refs import Refs
 from churn_platform.sources.location import SourceLocation
@@ -44,8 +46,8 @@ class Step:
     ``partition`` is the partition being made ("into"), or None for an asset without partitions.
     """
 
-    def __init__(self, context: dg.AssetExecutionContext, refs: Refs, external: Mapping[str, str]) -> None:
-        self._context, self._refs = context, refs
+    def __init__(self, context: dg.AssetExecutionContext, home: Home, external: Mapping[str, str]) -> None:
+        self._context, self._home, self._refs = context, home, Refs(home.refs)
         self._key = context.asset_key
         self._external = dict(external)
         self._inputs: dict[str | None, dict[str, str]] = defaultdict(dict)
@@ -136,13 +138,13 @@ class Step:
         elif len(self._written) == 1:
             (only,) = self._written
             version, shown = self._written[only]["digest"], self._shown(only)
-            shown |= dict((per_partition or {}).get(str(only), {}))
+            shown = dict((per_partition or {}).get(str(only), {})) | shown
         else:
             version = digest_of({str(k): v["digest"] for k, v in self._written.items()})
             shown = {"partitions": len(self._written)}
         yield dg.MaterializeResult(
             asset_key=self._key,
-            metadata={**shown, **(metadata or {})},
+            metadata={**(metadata or {}), **shown},  # what people look for stands first
             data_version=dg.DataVersion(version),
             check_results=list(checks),
         )
@@ -153,7 +155,7 @@ class Step:
                 yield dg.AssetMaterialization(
                     asset_key=self._key,
                     partition=partition,
-                    metadata={**self._shown(partition), **common, **extra},
+                    metadata={**extra, **common, **self._shown(partition)},
                     tags={
                         DATA_VERSION_TAG: self._written[partition]["digest"],
                         USER_PROVIDED_TAG: "true",
@@ -162,6 +164,7 @@ class Step:
                 )
         broken = [c for c in checks if not c.passed and c.severity == dg.AssetCheckSeverity.ERROR]
         if not broken:
+            remember(self._home, asset_name(self._key), self._written)
             for into, record in self._written.items():
                 self._refs.set(asset_name(self._key), into, record)
             progress.tell("end", asset_name(self._key))
@@ -184,4 +187,4 @@ class LineageResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def step(self, context: dg.AssetExecutionContext, external: Mapping[str, str] | None = None) -> Step:
         """A step whose contract is recorded with everything else from outside the graph."""
-        return Step(context, self.store.refs, {**contract_input(self.store.location), **(external or {})})
+        return Step(context, self.store.home, {**contract_input(self.store.location), **(external or {})})

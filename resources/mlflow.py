@@ -62,11 +62,20 @@ class MlflowResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 package=package,
             )
 
-    def log_evaluation(self, home: Home, model: str, found: Mapping[str, Any]) -> None:
-        """Add an evaluation's figures to the run of the model that was judged."""
+    def log_evaluation(self, home: Home, model: str, found: Mapping[str, Any]) -> str:
+        """Add an evaluation's figures to the run of the model that was judged; where the MLflow UI shows that run."""
         figures = {name: value for name, value in found.items() if isinstance(value, int | float)}
         floors = {name: value for name, value in found["floors"].items() if value is not None}
-        self._registry(home).log_training(model, params={}, metrics={**figures, "floor": floors}, tags={})
+        run = self._registry(home).log_training(model, params={}, metrics={**figures, "floor": floors}, tags={})
+        return self.run_url(home, run)
+
+    def run_url(self, home: Home, run_id: str) -> str:
+        """Where the MLflow UI, if it runs, shows a run."""
+        return f"{settings().mlflow_url.rstrip('/')}/{self._registry(home).run_path(run_id)}"
+
+    def version_url(self, home: Home, version: str) -> str:
+        """Where the MLflow UI, if it runs, shows a version of the registered model."""
+        return f"{settings().mlflow_url.rstrip('/')}/{self._registry(home).version_path(version)}"
 
     def promote(
         self,

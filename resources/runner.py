@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,13 +13,16 @@ from typing import Any
 import dagster as dg
 
 from churn_platform.errors import ChurnError, ConfigurationError
+from churn_platform.outlets.published import NAME as PUBLISHED
+from churn_platform.outlets.published import default_folder
+from churn_platform.records.database import mlflow_tables_exist
 from churn_platform.records.home import Home
 from churn_platform.records.provenance import Node, Plan, digest_of, make_plan
 from churn_platform.records.refs import Refs
 from churn_platform.records.store import ContentStore
 from churn_platform.sources.location import SourceLocation
 from churn_platform.sources.mutable import SnapshotLog, mutable_digests, usable_since
-from resources import progress
+from resources import orphans, progress
 from resources.bento import bento_exists
 from resources.lineage import asset_name, contract_input
 from resources.selection import months_input, months_to_choose_on
@@ -136,8 +139,12 @@ def plan(
     config: Mapping[str, str],
     *,
     again: Sequence[str] = (),
+    among: Collection[str] | None = None,
 ) -> Plan:
     """What is missing or stale in this home, and what is asked for ``again``.
+
+    Args:
+        among: assets to look at; None is all.
 
     Raises:
         ConfigurationError: where there is no asset of such a name.
@@ -150,7 +157,8 @@ def plan(
             raise ConfigurationError(
                 f"There is no asset {name!r}.", mend=f"Choose of {', '.join(sorted(names))}.", field=name
             )
-    return make_plan(graph, Refs(home.refs), again=again, lost=_lost(home))
+    chosen = [node for node in graph if among is None or node.asset in among]
+    return make_plan(chosen, refs, again=again, lost=_lost(home))
 
 
 def _lost(home: Home) -> Callable[[str, Mapping[str, object]], str | None]:
@@ -160,17 +168,27 @@ def _lost(home: Home) -> Callable[[str, Mapping[str, object]], str | None]:
     def lost(asset: str, ref: Mapping[str, object]) -> str | None:
         if not store.has(str(ref["digest"])):
             return "its artifact is gone"
-        if asset == "champion" and not (home.mlflow / "mlflow.db").is_file():
+        if asset == "champion" and not mlflow_tables_exist(home):
             return "the model registry is gone"
         if asset == "champion" and not (home.champion / "pointer.json").is_file():
             return "the champion's files are gone"
         if asset == "online_features" and not (home.feast / "online.db").is_file():
             return "the online store is gone"
+        if asset == "scores_outlet" and not (default_folder(home) / PUBLISHED).is_file():
+            return "the published list is gone"
         if asset == "champion_bento" and not bento_exists(home, str(ref.get("tag"))):
             return "the bento is gone"
         return None
 
     return lost
+
+
+def range_tags(work: Plan) -> dict[str, str]:
+    """The tags by which Dagster makes a range of partitions in one run."""
+    if work.partition_range is None:
+        return {}
+    first, last = work.partition_range
+    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
 
 
 def run(
@@ -180,6 +198,7 @@ def run(
     *,
     op_config: Mapping[str, Mapping[str, Any]] | None = None,
     listener: progress.Listener | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> RunOutcome:
     """Make what the plan says in one in-process run of the job ``everything``, in the instance given.
 
@@ -205,10 +224,9 @@ def run(
         if listener is not None:
             listener(event, asset, text, share)
 
-    tags = {".dagster/repository": f"__repository__@{LOCATION}"}
-    if work.partition_range is not None:
-        first, last = work.partition_range
-        tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    all_tags = {".dagster/repository": f"__repository__@{LOCATION}", **orphans.mine(), **range_tags(work)} | dict(
+        tags or {}
+    )
     ops = {name: {"config": dict(values)} for name, values in (op_config or {}).items() if name in work.assets}
     with progress.listen(hear), warnings.catch_warnings():
         # Dagster calls its own beta parameters; what it warns of is nothing that the reader could mend.
@@ -216,7 +234,7 @@ def run(
         result = defs.resolve_job_def(JOB).execute_in_process(
             instance=found,
             asset_selection=[dg.AssetKey(name.split("/")) for name in work.assets],
-            tags=tags,
+            tags=all_tags,
             run_config={"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
         )
@@ -231,13 +249,34 @@ def run(
 # Whether what lies below them needs to be made is known only after these groups are up to date. The tables themselves
 # stand before the rest of their group, the rules between them.
 TABLES = "tables"
-BARRIERS: tuple[frozenset[str] | None, ...] = (
-    frozenset({TABLES}),
-    frozenset({TABLES, "sources", "customers"}),
-    frozenset({TABLES, "sources", "customers", "selection"}),
-    frozenset({TABLES, "sources", "customers", "selection", "features"}),
-    None,
-)
+_PEOPLE = frozenset({TABLES, "sources", "customers"})
+BARRIERS = (frozenset({TABLES}), _PEOPLE, _PEOPLE | {"selection"}, _PEOPLE | {"selection", "features"})
+MOST_RUNS = 40
+
+
+def next_run(work: Plan, groups: Mapping[str, str]) -> Plan | None:
+    """The part of a plan to make first: tables, then customers and labels, the choice of
+    features, features, and the rest; None where there is nothing.
+
+    Made and planned anew until nothing is left, it makes nothing in vain: what has come out as it was stops there.
+
+    Args:
+        groups: asset → its group, see :func:`groups_of`.
+    """
+    if not work.assets:
+        return None
+    if all(reason == "never made" for reason in work.reasons.values()):
+        return work.runs()[0]
+    for barrier in BARRIERS:
+        part = work.only([asset for asset in work.assets if groups[asset] in barrier])
+        if part.assets:
+            return part.runs()[0]
+    return work.runs()[0]
+
+
+def groups_of(defs: dg.Definitions) -> dict[str, str]:
+    """Asset → its group; those without inputs are ``tables``."""
+    return {asset_name(key): str(node.group_name) if node.parent_keys else TABLES for key, node in _asset_nodes(defs)}
 
 
 def waves(
@@ -247,31 +286,32 @@ def waves(
     *,
     op_config: Mapping[str, Mapping[str, Any]] | None = None,
     listener: progress.Listener | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> RunOutcome:
-    """Make what is stale in as few runs as do nothing in vain: tables first, then customers and
-    labels, what to make of them, features, and the rest.
+    """Make what is stale, in as few runs as do nothing in vain (:func:`next_run`).
 
     Args:
         planned: makes the plan anew, from the references as they are then.
+        tags: more tags of the runs, such as what they are for.
 
     Raises: what :func:`run` raises.
+        RunFailedError: where the plan does not come to an end.
     """
     outcome = RunOutcome()
-    groups = {asset_name(key): node.group_name if node.parent_keys else TABLES for key, node in _asset_nodes(defs)}
-    for barrier in BARRIERS:
-        work = planned()
-        first_fill = all(reason == "never made" for reason in work.reasons.values())
-        if barrier is not None and not first_fill:
-            work = work.only([asset for asset in work.assets if groups[asset] in barrier])
-        for part in work.runs():
-            made = run(found, defs, part, op_config=op_config, listener=listener)
-            outcome.run_id = made.run_id or outcome.run_id
-            outcome.materialized += [asset for asset in made.materialized if asset not in outcome.materialized]
-            for asset, seconds in made.seconds.items():
-                outcome.seconds[asset] = round(outcome.seconds.get(asset, 0.0) + seconds, 3)
-        if first_fill:
-            break
-    return outcome
+    groups = groups_of(defs)
+    for _ in range(MOST_RUNS):
+        part = next_run(planned(), groups)
+        if part is None:
+            return outcome
+        made = run(found, defs, part, op_config=op_config, listener=listener, tags=tags)
+        outcome.run_id = made.run_id or outcome.run_id
+        outcome.materialized += [asset for asset in made.materialized if asset not in outcome.materialized]
+        for asset, seconds in made.seconds.items():
+            outcome.seconds[asset] = round(outcome.seconds.get(asset, 0.0) + seconds, 3)
+    raise RunFailedError(
+        f"After {MOST_RUNS} runs these are still stale: {', '.join(planned().assets)}.",
+        mend="Something changes while it is read: look at the inputs of the newest runs in the Dagster UI.",
+    )
 
 
 def _asset_nodes(defs: dg.Definitions) -> list[tuple[dg.AssetKey, Any]]:

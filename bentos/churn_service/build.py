@@ -46,6 +46,7 @@ PACKAGES: Final = (
     "numpy",
     "pandas",
     "prometheus-client",
+    "psycopg2-binary",
     "pydantic",
     "pydantic-settings",
     "pyarrow",

@@ -14,7 +14,9 @@ from typing import Any, Final
 import bentoml
 
 from churn_platform.errors import ConfigurationError
+from churn_platform.records.home import Home
 from churn_platform.serving.api import DOCS_ASSETS, build_api
+from churn_platform.serving.follow import Follower
 from churn_platform.serving.front import Front
 from churn_platform.serving.loading import complete
 from churn_platform.serving.metrics import ServingMetrics
@@ -23,6 +25,7 @@ from churn_platform.serving.runtime import Runtime
 # In a bento this is <bento>/src/champion; in a checkout CHURN_CHAMPION names the package.
 PACKAGE: Final = Path(__file__).resolve().parents[2] / "champion"
 RETRY_SECONDS: Final = 1.0
+FOLLOW_SECONDS: Final = 0.25
 
 # BentoML answers these itself. Exact paths: its metrics keep a label for every path that it sees.
 SYSTEM_PATHS: Final = frozenset({"/livez", "/readyz", "/healthz", "/metrics", *DOCS_ASSETS})
@@ -88,16 +91,28 @@ class ChurnService:
         runtime = self.bento_service.runtime
         package = Path(os.environ.get("CHURN_CHAMPION") or PACKAGE)
         await asyncio.to_thread(complete, runtime, package)
-        self._waiting = asyncio.create_task(_complete_later(runtime, package)) if not runtime.ready else None
+        self._tasks = [asyncio.create_task(_follow(runtime))]
+        if not runtime.ready:
+            self._tasks.append(asyncio.create_task(_complete_later(runtime, package)))
 
     @bentoml.on_shutdown
     async def close(self) -> None:
-        """Stop waiting for what is missing."""
-        if self._waiting is not None:
-            self._waiting.cancel()
+        """Stop following the home, and waiting for what is missing; write the events that wait."""
+        for task in self._tasks:
+            task.cancel()
+        if (predictions := self.bento_service.runtime.predictions) is not None:
+            await asyncio.to_thread(predictions.close)
 
     async def __is_ready__(self) -> bool:
         return bool(self.bento_service.runtime.ready)
+
+
+async def _follow(runtime: Runtime) -> None:
+    """Let this worker follow its home: a promoted champion answers within a second."""
+    follower = Follower(runtime, await asyncio.to_thread(Home.open))
+    while True:
+        await asyncio.to_thread(follower.look)
+        await asyncio.sleep(FOLLOW_SECONDS)
 
 
 async def _complete_later(runtime: Runtime, package: Path) -> None:

@@ -1,9 +1,9 @@
-"""The model registry: MLflow on SQLite under CHURN_HOME, with one run for each training and an alias for the
-champion.
+"""The model registry: MLflow on SQLite under CHURN_HOME, or on PostgreSQL, with one run for each training and an
+alias for the champion.
 
 Models are logged as the plain files of their package, never as an MLflow flavour: nothing here writes or
 reads a pickle. The client talks to the database itself; no MLflow server is needed to read or write, only to
-look at it (``mlflow server --backend-store-uri sqlite:///$CHURN_HOME/mlflow/mlflow.db``).
+look at it (``eval "$(churn env)"; mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"``).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from churn_platform import clock
 from churn_platform.champion.package import package_digest
 from churn_platform.errors import ChampionError
+from churn_platform.records.database import configured, prepare, url_of
 from churn_platform.records.files import remove, sync_file, temporary_name
 
 if TYPE_CHECKING:
@@ -62,12 +63,12 @@ class ModelRegistry:
     """
 
     def __init__(self, home: Home, problem: str) -> None:
-        self._folder, self.name = home.mlflow, problem
+        self._home, self._folder, self.name = home, home.mlflow, problem
 
     @property
     def uri(self) -> str:
         """What MLflow's own tools take as backend store."""
-        return f"sqlite:///{self._folder / 'mlflow.db'}"
+        return url_of("mlflow", self._home)
 
     def log_training(
         self,
@@ -157,6 +158,14 @@ class ModelRegistry:
         )
         return self._version(made)
 
+    def run_path(self, run_id: str) -> str:
+        """The page of a run in the MLflow UI, relative to its address."""
+        return f"#/experiments/{self._experiment}/runs/{run_id}"
+
+    def version_path(self, version: str) -> str:
+        """The page of a version in the MLflow UI, relative to its address."""
+        return f"#/models/{self.name}/versions/{version}"
+
     def find_version(self, digest: str) -> RegisteredModel | None:
         """The version of a package, or None."""
         found = self._client.search_model_versions(
@@ -181,11 +190,17 @@ class ModelRegistry:
 
     @cached_property
     def _client(self) -> Any:
-        _prepare_database(self._folder)
+        if configured() is None:
+            _prepare_database(self._folder)
+        else:
+            prepare()
         from mlflow import MlflowClient
 
         _store_class()  # before the client's first call imports it aloud
-        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        with _quiet("mlflow.store.db.utils", "alembic"):  # a new PostgreSQL schema gets its tables here
+            client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            client.search_experiments(max_results=1)
+        return client
 
     @cached_property
     def _experiment(self) -> str:

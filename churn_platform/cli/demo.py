@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from churn_platform.cli.pipeline import Pipeline
 
 
+WAIT = 5.0
+"""Seconds that a command waits for another one which is changing the home."""
+
+
 def demo(
     source: Annotated[
         str | None,
@@ -69,7 +73,7 @@ def demo(
     enter_home()
     home = Home.open()
     pipeline = Pipeline(home, settings().problem, Stages())
-    with exclusive(home.run / "pipeline.lock", "run a demo"):
+    with exclusive(home.run / "up.lock", "run a demo"):
         _run(pipeline, request, (budget, seed), (service_port, dagster_port), started, stay=not exit, as_json=json)
 
 
@@ -88,9 +92,10 @@ def _run(
     from churn_platform.cli.demo_predictions import demo_key, sample_predictions
     from churn_platform.cli.output import print_json
     from churn_platform.cli.pipeline import check_budget
-    from churn_platform.cli.servers import start_dagster, start_service
-    from churn_platform.cli.supervise import Supervisor, claim_port, sweep, wait_for_stop
+    from churn_platform.cli.servers import start_dagster, start_service, stay_up
+    from churn_platform.cli.supervise import Supervisor, claim_port, sweep
     from churn_platform.errors import ConfigurationError
+    from churn_platform.records.lock import exclusive
 
     home, stages = pipeline.home, pipeline.stages
     # Said before the work, not after it.
@@ -101,13 +106,15 @@ def _run(
             "--service-port and --dagster-port are the same.", mend="Give each its own.", field="dagster-port"
         )
     check_budget(search[0])
-    sweep(home.run)
-    with Supervisor(home.logs, home.run) as supervisor:
-        pipeline.source(request)
-        pipeline.plan(budget=search[0], seed=search[1])
-        # The UI loads the asset graph of the source, so it starts after that is known and beside all the rest.
-        ui, ui_url = start_dagster(supervisor, home, ports[1])
-        outcome = pipeline.materialize()
+    sweep(home.root, home.run)
+    with Supervisor(home.logs, home.run, "churn demo") as supervisor:
+        # The tables and what is made of them are this command's until the daemon takes over.
+        with exclusive(home.run / "pipeline.lock", "make its assets", wait=WAIT):
+            pipeline.source(request)
+            pipeline.plan(budget=search[0], seed=search[1])
+            # The UI loads the asset graph of the source, so it starts after that is known and beside all the rest.
+            ui, ui_url = start_dagster(supervisor, home, ports[1])
+            outcome = pipeline.materialize()
         with stages.stage("service", "Start the service") as stage:
             service_url = start_service(supervisor, home, ports[0])
             stage.note(service_url)
@@ -131,4 +138,4 @@ def _run(
         else:
             demo_report.print_report(home, answer, answers, key if stay else None)
         if stay:
-            wait_for_stop(supervisor)
+            stay_up(supervisor, home)

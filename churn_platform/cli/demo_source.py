@@ -96,6 +96,7 @@ def _given(home: Home, problem: str, request: SourceRequest, stage: Stage) -> So
     own = source / "contract.yaml" if isinstance(source, Path) and source.is_dir() else None
     chosen = request.contract or (own if own is not None and own.is_file() else None)
     if chosen is not None:
+        _no_hints(chosen, request)
         load_contract(chosen)
         text = chosen.read_text(encoding="utf-8")
         stage.note(f"contract {chosen.name}")
@@ -110,6 +111,17 @@ def _given(home: Home, problem: str, request: SourceRequest, stage: Stage) -> So
     as_of = present.as_of if present is not None else None
     save_location(home, problem, path, text, as_of=as_of, origin=str(source))
     return load_location(home, problem)
+
+
+def _no_hints(contract: Path, request: SourceRequest) -> None:
+    """Stop where an option would be passed over: a contract says already what inference would be told."""
+    given = [f"--{name}" for name in ("label", "positive", "id") if getattr(request, name) is not None]
+    if given:
+        raise ConfigurationError(
+            f"The contract {contract.name} is taken as it stands: {' and '.join(given)} changes nothing.",
+            mend="Leave the option out and mend the contract, or take the contract away to infer a new one.",
+            field=given[0].removeprefix("--"),
+        )
 
 
 def _same_origin(present: SourceLocation, source: Path | SourceUrl) -> bool:

@@ -11,7 +11,23 @@ from typing import Annotated, NoReturn
 import typer
 
 from churn_platform import __version__
-from churn_platform.cli import contract, demo, doctor, environment, keys, materialize, quarantine, serve, simulate
+from churn_platform.cli import (
+    alerts,
+    audit,
+    contract,
+    demo,
+    doctor,
+    environment,
+    keys,
+    logs,
+    materialize,
+    outlets,
+    quarantine,
+    serve,
+    simulate,
+    status,
+    up,
+)
 from churn_platform.cli.explain import explained, full_disk
 from churn_platform.cli.output import err, print_error, print_json
 from churn_platform.errors import ChurnError
@@ -28,11 +44,17 @@ app.command("demo")(demo.demo)
 app.command("env")(environment.env)
 app.command("materialize")(materialize.materialize)
 app.command("serve")(serve.serve)
+app.command("alerts")(alerts.alerts)
+app.command("up")(up.up)
+app.command("status")(status.status)
+app.command("logs")(logs.logs)
 app.command("doctor")(doctor.doctor)
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(contract.app, name="contract")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(outlets.app, name="outlets")
 
 
 def _version(value: bool) -> None:

@@ -34,7 +34,7 @@ def materialize(
     enter_home()
     home = Home.open()
     load_location(home, settings().problem)  # a home without a source says so; it does not simulate one
-    with exclusive(home.run / "pipeline.lock", "make its assets"):
+    with exclusive(home.run / "pipeline.lock", "make its assets", wait=5.0):
         pipeline = Pipeline(home, settings().problem, Stages())
         pipeline.source(SourceRequest())
         pipeline.plan(budget=budget, again=tuple(assets or ()))

@@ -70,13 +70,14 @@ class Pipeline:
         """
         check_budget(budget)
         with self.stages.stage("definitions", "Load Dagster and the asset graph") as stage:
-            from resources import runner
+            from resources import orphans, runner
 
             self._defs = runner.definitions()
             self._config = runner.training_config(self.home, budget=budget, seed=seed)
             months = self.calendar.observations
             # The instance is made here, before any UI starts: two processes that make it at once break its tables.
             with runner.instance() as found:
+                orphans.end_orphans(found, daemon_is_down=False)
                 runner.set_observations(found, self.home, months)
             self.work = self._planned(again)
             self._again = again

@@ -24,7 +24,7 @@ def serve(
 
     enter_home()
     home = Home.open()
-    with Supervisor(home.logs, home.run) as supervisor:
+    with Supervisor(home.logs, home.run, "churn serve") as supervisor:
         url = start_service(supervisor, home, port, option="--port")
         err.print(f"The champion answers at [bold]{url}[/] (docs at {url}/docs). Ctrl-C stops it.", soft_wrap=True)
         wait_for_stop(supervisor)

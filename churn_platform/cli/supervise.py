@@ -1,56 +1,89 @@
-"""Child processes of a command: started with a log, watched until they answer, stopped in order, never orphaned."""
+"""Child processes of a command: started with a log, watched, started again when they end, stopped in order."""
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import re
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 import psutil
 
+from churn_platform.cli.guard import Guard
+from churn_platform.cli.logs import note, rotate
+from churn_platform.cli.processes import TOKEN, die_with_parent, end_all, marked, stop_tree, sweep
 from churn_platform.errors import BusyError, ChurnError
+from churn_platform.records.alive import token_of
 from churn_platform.records.files import remove, write_atomic
 
-_PR_SET_PDEATHSIG = 1
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STABLE_SECONDS = 60.0
+"""A program that has run for so long has started well: the next end is its first again."""
+LONGEST_PAUSE = 60.0
+LOOK_SECONDS = 10.0
+SILENT_SECONDS = 180.0
+"""A server that has not answered for so long, on a machine that may be busy learning, is started anew."""
+
+Command = Callable[[], tuple[Sequence[str], Mapping[str, str]]]
 
 
 class ProcessError(ChurnError):
     code, title = "process", "A process did not start or has ended"
 
 
-def _die_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent ends (Linux), so that no child outlives its parent."""
-    os.setsid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 @dataclass
 class Child:
-    """One running program."""
+    """One program, running or about to be started again.
+
+    Attributes:
+        command: argv and environment, made anew at each start.
+        url: of a server: what answers 200 while it is well.
+        restarts: since the command began.
+        failures: ends in a row, each within a minute of its start.
+        due: when it is started again (monotonic); None while it runs.
+    """
 
     name: str
-    process: subprocess.Popen[bytes]
+    command: Command
     log: Path
+    cwd: Path | None
+    process: subprocess.Popen[bytes]
     pid_file: Path
     scratch: Path | None = None
+    url: str | None = None
+    restarts: int = 0
+    failures: int = 0
+    due: float | None = None
+    said: str = ""
+    began: float = field(default_factory=time.monotonic)
+    answered: float = field(default_factory=time.monotonic)
 
     def tail(self, lines: int = 5) -> str:
         """The last lines of its log."""
         text = re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text(errors="replace")).strip().splitlines()
         return " / ".join(text[-lines:])
+
+
+def restart_pause(failures: int) -> float:
+    """Seconds before a program is started again: 1, 2, 4 … 60.
+
+    Args:
+        failures: how often in a row it has ended soon after its start, from 1.
+    """
+    return min(LONGEST_PAUSE, 2.0 ** min(failures - 1, 10))
 
 
 def free_port() -> int:
@@ -82,17 +115,35 @@ def claim_port(port: int, option: str) -> int:
 
 
 class Supervisor:
-    """Starts and stops the programs of one command. Use as a context manager: leaving it stops all of them."""
+    """Starts, watches and stops the programs of one command. A context: leaving it stops all of them, and when this
+    process is killed a guard does (:mod:`churn_platform.cli.guard`).
 
-    def __init__(self, logs: Path, run: Path) -> None:
-        self._logs, self._run = logs, run
+    While the context is open every process that is started from here on carries the supervisor's mark.
+    """
+
+    def __init__(self, logs: Path, run: Path, what: str = "command") -> None:
+        self._logs, self._run, self._what = logs, run, what
+        self._started = psutil.Process().create_time()
+        self._token = token_of(os.getpid())
+        self._state = run / f"supervisor-{os.getpid()}.json"
+        self._before: str | None = None
+        self._guard: Guard | None = None
+        self._looked = 0.0
         self.children: list[Child] = []
 
     def __enter__(self) -> Self:
+        self._guard = Guard(self._token)
+        self._before = os.environ.get(TOKEN)
+        os.environ[TOKEN] = self._token
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        os.environ.pop(TOKEN, None)
+        if self._before is not None:
+            os.environ[TOKEN] = self._before
+        if self._guard is not None:
+            self._guard.__exit__()
 
     def start(
         self,
@@ -102,33 +153,24 @@ class Supervisor:
         *,
         cwd: Path | None = None,
         scratch: Path | None = None,
+        again: Command | None = None,
     ) -> Child:
         """Start a program in a session of its own; its output goes to ``<logs>/<name>.log``.
 
         Args:
             scratch: a folder of the program's own, removed after it has stopped.
+            again: makes argv and environment where it must be started again; the same ones by default.
         """
         log = self._logs / f"{name}.log"
-        with log.open("ab") as stream:
-            process = subprocess.Popen(
-                list(argv),
-                env=dict(env),
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent,
-            )
-        # Two servers of one kind may run in one home: the process id keeps their files apart.
-        pid_file = self._run / f"{name}-{process.pid}.pid"
-        started = psutil.Process(process.pid).create_time()
-        write_atomic(pid_file, json.dumps({"pid": process.pid, "started": started, "scratch": str(scratch)}).encode())
-        child = Child(name, process, log, pid_file, scratch)
+        process = self._spawn(argv, env, cwd, log)
+        child = Child(name, again or (lambda: (argv, env)), log, cwd, process, self._pid_file(name, process), scratch)
+        self._keep(child)
         self.children.append(child)
+        self._tell()
         return child
 
     def wait_until_up(self, child: Child, url: str, *, timeout: float, mend: str = "") -> float:
-        """Wait until ``url`` answers 200; returns the seconds.
+        """Wait until ``url`` answers 200; returns the seconds. From then on it is asked again and again.
 
         Raises:
             ProcessError: when the program ends or does not answer in time; quotes the end of its log.
@@ -140,77 +182,178 @@ class Supervisor:
                     f"{child.name} ended with code {child.process.returncode} before it answered: {child.tail()}.",
                     mend=mend or f"The whole log is in {child.log}.",
                 )
-            try:
-                if httpx.get(url, timeout=2).status_code == 200:
-                    return spent
-            except httpx.HTTPError:
-                pass
+            if answers(url):
+                child.url, child.answered = url, time.monotonic()
+                self._tell()
+                return spent
             time.sleep(0.1)
         raise ProcessError(
             f"{child.name} did not answer within {timeout:.0f} s: {child.tail()}.",
             mend=mend or f"The whole log is in {child.log}.",
         )
 
+    def look(self) -> None:
+        """Once: note who has ended, start again who is due, and now and then ask the servers and rotate the logs."""
+        now = time.monotonic()
+        for child in self.children:
+            if child.due is not None:
+                if child.due <= now:
+                    self._restart(child)
+            elif (code := child.process.poll()) is not None:
+                self._ended(child, f"ended with code {code}: {child.tail(2)}"[:300])
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        for child in self.children:
+            rotate(child.log)
+            if child.url is None or child.due is not None:
+                continue
+            if answers(child.url):
+                child.answered = time.monotonic()
+            elif time.monotonic() - max(child.answered, child.began) > SILENT_SECONDS:
+                stop_tree(child.process.pid, 10.0)
+                child.process.wait()
+                self._ended(child, f"did not answer for {SILENT_SECONDS:.0f} s and was stopped")
+        self._tell()
+
     def stop(self, grace: float = 10.0) -> None:
-        """Stop all, the newest first: SIGTERM, then SIGKILL for whoever is left after ``grace`` seconds."""
-        for child in reversed(self.children):
+        """Stop all: SIGTERM, then SIGKILL for whoever is left after ``grace`` seconds.
+
+        The newest is stopped first (it is the one that asks for work: the daemon), then the others at once.
+        """
+
+        def end(child: Child) -> None:
             stop_tree(child.process.pid, grace)
             child.process.wait()
             child.pid_file.unlink(missing_ok=True)
             if child.scratch is not None:
                 remove(child.scratch)
+
+        for at_once in (self.children[-1:], self.children[:-1]):
+            if at_once:
+                with ThreadPoolExecutor(len(at_once)) as pool:
+                    list(pool.map(end, at_once))
+        if self.children:
+            # Whoever has left the family (a daemon of a daemon) is known by the mark.
+            mine = {process.pid for process in psutil.Process().children(recursive=True)}
+            end_all([process for process, _ in marked(TOKEN, self._token) if process.pid not in mine])
         self.children.clear()
+        self._state.unlink(missing_ok=True)
 
+    def _spawn(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, log: Path
+    ) -> subprocess.Popen[bytes]:
+        with log.open("ab") as stream:
+            return subprocess.Popen(
+                list(argv),
+                env={**env, TOKEN: self._token},
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent,
+            )
 
-def sweep(run: Path) -> None:
-    """Remove what servers that were killed have left in ``run``: pid files and folders of processes that are gone."""
-    alive: set[str] = set()
-    for file in run.glob("*.pid"):
+    def _pid_file(self, name: str, process: subprocess.Popen[bytes]) -> Path:
+        # Two servers of one kind may run in one home: the process id keeps their files apart.
+        return self._run / f"{name}-{process.pid}.pid"
+
+    def _keep(self, child: Child) -> None:
+        pid = child.process.pid
         try:
-            kept = json.loads(file.read_bytes())
-            if abs(psutil.Process(kept["pid"]).create_time() - kept["started"]) < 1:
-                alive.add(str(kept.get("scratch")))
-                continue
-        except (ValueError, KeyError, psutil.Error):
-            pass
-        file.unlink(missing_ok=True)
-    for folder in run.glob("bentoml-*"):
-        if str(folder) not in alive:
-            remove(folder)
+            started = psutil.Process(pid).create_time()
+        except psutil.NoSuchProcess:  # ended already; whoever waits for it says so
+            return
+        kept = {"pid": pid, "started": started, "scratch": str(child.scratch)}
+        write_atomic(child.pid_file, json.dumps(kept).encode(), durable=False)
+
+    def _ended(self, child: Child, said: str) -> None:
+        child.pid_file.unlink(missing_ok=True)
+        soon = time.monotonic() - child.began < STABLE_SECONDS
+        child.failures = child.failures + 1 if soon else 1
+        pause = restart_pause(child.failures)
+        child.due, child.said = time.monotonic() + pause, said
+        note(self._logs, f"{child.name} {said}; it is started again in {pause:.0f} s")
+        self._tell()
+
+    def _restart(self, child: Child) -> None:
+        try:
+            argv, env = child.command()
+            child.process = self._spawn(argv, env, child.cwd, child.log)
+        except (ChurnError, OSError) as error:
+            self._ended(child, f"cannot be started: {error}")
+            return
+        child.due, child.began, child.restarts = None, time.monotonic(), child.restarts + 1
+        child.pid_file = self._pid_file(child.name, child.process)
+        self._keep(child)
+        note(self._logs, f"{child.name} was started again, for the {child.restarts}. time")
+        self._tell()
+
+    def _tell(self) -> None:
+        """Write down what runs, for ``churn status``."""
+        told: dict[str, Any] = {
+            "schema": "supervisor/1",
+            "pid": os.getpid(),
+            "started": self._started,
+            "what": self._what,
+            "children": [
+                {
+                    "name": child.name,
+                    "pid": child.process.pid if child.due is None else None,
+                    "url": child.url,
+                    "log": str(child.log),
+                    "restarts": child.restarts,
+                    "said": child.said,
+                    "up_since": time.time() - (time.monotonic() - child.began) if child.due is None else None,
+                }
+                for child in self.children
+            ],
+        }
+        write_atomic(self._state, json.dumps(told).encode(), durable=False)
 
 
-def stop_tree(pid: int, grace: float) -> None:
-    """Stop a process and all its descendants."""
+def answers(url: str, timeout: float = 2.0) -> bool:
+    """Whether a server answers 200."""
     try:
-        root = psutil.Process(pid)
-        family = [root, *root.children(recursive=True)]
-        root.terminate()
-    except psutil.NoSuchProcess:
-        return
-    # The program stops its own children in order; whoever is left after it has gone is told, and then ended.
-    psutil.wait_procs([root], timeout=grace)
-    for end, patience in ((psutil.Process.terminate, 3.0), (psutil.Process.kill, grace)):
-        left = [process for process in family if process.is_running()]
-        for process in left:
-            with suppress(psutil.NoSuchProcess):
-                end(process)
-        psutil.wait_procs(left, timeout=patience)
+        return httpx.get(url, timeout=timeout, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM are put into the list instead of ending this process."""
+    received: list[int] = []
+
+    def keep(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, keep) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def wait_for_stop(supervisor: Supervisor) -> None:
-    """Return on Ctrl-C or SIGTERM.
+    """Watch the programs, and start again those that end, until Ctrl-C or SIGTERM."""
+    with stop_signals() as received:
+        while not received:
+            supervisor.look()
+            time.sleep(0.2)
 
-    Raises:
-        ProcessError: when one of the programs ends by itself.
-    """
-    stop: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _frame: stop.append(received))
-    while not stop:
-        for child in supervisor.children:
-            if child.process.poll() is not None:
-                raise ProcessError(
-                    f"{child.name} ended with code {child.process.returncode}: {child.tail()}.",
-                    mend=f"The whole log is in {child.log}.",
-                )
-        time.sleep(0.2)
+
+__all__ = [
+    "Child",
+    "ProcessError",
+    "Supervisor",
+    "answers",
+    "claim_port",
+    "free_port",
+    "restart_pause",
+    "stop_signals",
+    "stop_tree",
+    "sweep",
+    "wait_for_stop",
+]

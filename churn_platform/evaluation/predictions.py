@@ -24,7 +24,7 @@ class Predictions:
     Attributes:
         row: the row's number in the training set (``TrainingSet.customers`` knows whose it is).
         observation: the observation date key.
-        group: the customer's number (or the set of equal rows in a snapshot).
+        group: the customer's number (in a snapshot each row is a customer).
         label: 1 left, 0 stayed.
         mrr: monthly revenue at the observation date; NaN where unknown.
         margin: calibrated log-odds.

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ Tier = Literal["rules", "small", "full"]
 HOLDOUT_MONTHS = 3
 FORWARD_FOLDS = 3
 LEAST_TRAINING = 3  # months that teach, before a further month is held out
+LUMPS = 4  # a group of more than this part of a fold has to be dealt out with care
 SNAPSHOT = "snapshot"
 
 
@@ -148,32 +149,65 @@ def stratified_groups(y: Array, groups: Array, folds: int, seed: int) -> npt.NDA
     """The fold (0 … folds - 1) of each row: a group is never divided, and groups with a positive are spread
     evenly.
 
-    Groups are customers, or sets of equal rows in a snapshot. Depends on the seed and on the order of group
-    codes only.
+    Groups are customers, or sets of equal rows in a snapshot. Where they are few or large (a flat file of a plan and a
+    region), they are dealt out by size, so that rows and positives are spread rather than groups. Depends on the seed
+    and on the order of group codes only.
 
     Raises:
-        NotEnoughDataError: where there are fewer groups with, or without, a positive than folds.
+        NotEnoughDataError: where not every fold can hold rows with and without a positive.
     """
+    y = np.asarray(y) == 1
     codes = np.unique(np.asarray(groups), return_inverse=True)[1]
     count = int(codes.max()) + 1 if len(codes) else 0
-    positive = np.bincount(codes, weights=np.asarray(y) == 1, minlength=count) > 0
-    if min(int(positive.sum()), int((~positive).sum())) < folds:
-        raise NotEnoughDataError(
-            f"{int(positive.sum())} customers left and {int((~positive).sum())} stayed: too few for {folds} folds.",
-            mend="Take more customers or more months.",
-        )
+    positives, sizes = np.bincount(codes, weights=y, minlength=count), np.bincount(codes, minlength=count)
+    with_positive = positives > 0
     rng = np.random.default_rng(seed)
-    fold_of = np.empty(count, dtype=np.int64)
+    if min(int(with_positive.sum()), int((~with_positive).sum())) < folds or sizes.max() * folds * LUMPS > len(y):
+        fold = _dealt_by_size(positives, sizes, folds, rng)[codes]
+    else:
+        fold = _dealt_evenly(with_positive, folds, rng)[codes]
+    left, stayed = (np.bincount(fold[y == side], minlength=folds) for side in (True, False))
+    if min(left.min(), stayed.min()) == 0:
+        few = f", in {count} kinds of equal rows" if count < len(y) else ""
+        raise NotEnoughDataError(
+            f"{int(y.sum())} rows are of who left and {int((~y).sum())} of who stayed{few}: too few for {folds} folds.",
+            mend="Take more customers or more months; of a flat file, more columns that tell customers apart.",
+        )
+    return fold
+
+
+def _dealt_evenly(with_positive: npt.NDArray[np.bool_], folds: int, rng: Any) -> npt.NDArray[np.int64]:
+    fold_of = np.empty(len(with_positive), dtype=np.int64)
     start = 0
-    for stratum in (positive, ~positive):
+    for stratum in (with_positive, ~with_positive):
         members = rng.permutation(np.flatnonzero(stratum))
         fold_of[members] = (np.arange(len(members)) + start) % folds
         start += len(members)
-    return fold_of[codes]
+    return fold_of
+
+
+def _dealt_by_size(positives: Array, sizes: Array, folds: int, rng: Any) -> npt.NDArray[np.int64]:
+    """Largest first, each to the fold that has least of what it brings: positives and negatives, each by its share."""
+    shuffled = rng.permutation(len(sizes))
+    order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
+    brings = np.stack([positives, sizes - positives]).astype(np.float64)
+    brings /= np.maximum(brings.sum(axis=1, keepdims=True), 1.0)
+    held = np.zeros((2, folds))
+    fold_of = np.empty(len(sizes), dtype=np.int64)
+    for group in order:
+        share = brings[:, group]
+        chosen = int(np.argmin(share @ held))
+        fold_of[group] = chosen
+        held[:, chosen] += share
+    return fold_of
 
 
 def churners(y: Array, groups: Array) -> int:
-    """How many different customers left: overlapping label windows count one departure in several rows."""
+    """How many different customers left: overlapping label windows count one departure in several rows.
+
+    Args:
+        groups: whose each row is (``TrainingRows.customer``), never sets of equal rows.
+    """
     return len(np.unique(np.asarray(groups)[np.asarray(y) == 1]))
 
 

@@ -24,6 +24,7 @@ from churn_platform.features.feast_objects import (
     service_name,
 )
 from churn_platform.features.observation import instant
+from churn_platform.records.database import url_of
 from churn_platform.settings import settings
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def repo_config(home: Home) -> dict[str, Any]:
         "provider": "local",
         "registry": {
             "registry_type": "sql",
-            "path": f"sqlite:///{home.feast / 'registry.db'}",
+            "path": url_of("feast", home),
             "cache_ttl_seconds": 60,
         },
         "offline_store": {"type": "duckdb"},

@@ -14,6 +14,7 @@ from churn_platform import clock
 from churn_platform.errors import NotReadyError
 from churn_platform.features.feast_objects import JOIN_KEY, service_name
 from churn_platform.features.feast_store import open_feast
+from churn_platform.records.database import configured
 from churn_platform.settings import settings
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class OnlineReader:
     def __init__(self, home: Home, *, problem: str | None = None) -> None:
         from feast.errors import FeatureServiceNotFoundException
 
-        if not (home.feast / "registry.db").exists():
+        if configured() is None and not (home.feast / "registry.db").exists():
             raise _not_ready()
         self._feast = open_feast(home)
         try:

@@ -6,6 +6,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, Self
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from churn_platform import clock
 from churn_platform.errors import InvalidRequestError, NotFoundError, UnauthenticatedError
 from churn_platform.identity import secret as secret_text
 from churn_platform.identity.roles import Principal, Role
+from churn_platform.records.database import own_tables
 from churn_platform.records.home import Home
 from churn_platform.records.schema import schema_tag
 from churn_platform.records.sql import open_database, reading
@@ -91,8 +93,10 @@ class ApiKeys:
         Raises:
             HomeError, RecordError: see :func:`churn_platform.records.sql.open_database`.
         """
-        engine = open_database(home.identity_db, migrations="identity")
-        home.identity_db.chmod(0o600)
+        place = own_tables(home, home.identity_db)
+        engine = open_database(place, migrations="identity")
+        if isinstance(place, Path):
+            place.chmod(0o600)
         return cls(engine)
 
     def create(self, name: str, role: Role | str, expires_in: timedelta | None = None) -> tuple[str, KeyRecord]:

@@ -4,7 +4,9 @@
 - **concept change**: on months with certain labels the model ranks worse than it did when it was judged. Learn again.
 - **calibration lost**: the model ranks as before, but more (or fewer) customers leave than it says. Recalibrate: a
   price rise, for one, leaves AUC intact. Departures known so far count as soon as their window has passed: what is
-  recorded late can only add to them, so "more than expected" needs no waiting; "fewer" does.
+  recorded late can only add to them, so "more than expected" needs no waiting. "Fewer" waits until no more can be
+  recorded, and for a second month in a row: it costs some needless calls and no customer, and quiet weeks that look
+  like leaving (holidays) make one such month each year, with nothing to set right.
 - **covariate shift**: the customers are others than those learned from, and the model is right about them. Recorded.
 
 The first that holds, in this order, is the diagnosis: a fault of the data explains all the others.
@@ -33,7 +35,7 @@ FEED_SHARE = 0.3
 FEED_ROWS = 50.0
 """Feeds that usually bring fewer rows than this say nothing by bringing none."""
 RATIO = (0.8, 1.25)
-"""Departures over expected departures that still count as calibrated."""
+"""Departures over expected departures that still count as calibrated. Beyond it, chance must be ruled out as well."""
 AUC_LOSS = 0.03
 """How much lower than when it was judged the AUC may be."""
 Z = 2.33
@@ -74,6 +76,16 @@ class Outcome:
         return self.observed / self.expected if self.expected > 0 else math.nan
 
     @property
+    def too_many(self) -> bool:
+        """More than chance and the bounds allow; also where more may still become known."""
+        return self.ratio > RATIO[1] and self.interval[0] > 1.0
+
+    @property
+    def too_few(self) -> bool:
+        """Fewer than chance and the bounds allow, and no more can be recorded."""
+        return self.mature and self.ratio < RATIO[0] and self.interval[1] < 1.0
+
+    @property
     def interval(self) -> tuple[float, float]:
         """99 % bounds of the ratio, each one-sided; the observed count is taken as Poisson (its square root is about
         normal with deviation 1/2)."""
@@ -99,7 +111,11 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Signals:
-    """All that a diagnosis goes by, of one observation month."""
+    """All that a diagnosis goes by, of one observation month.
+
+    Attributes:
+        outcome, earlier: departures after the month before this one, and after the one before that.
+    """
 
     month: str
     feeds: tuple[Feed, ...]
@@ -108,6 +124,7 @@ class Signals:
     shifted: tuple[str, ...]
     outcome: Outcome | None
     ranking: Ranking | None
+    earlier: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -146,12 +163,14 @@ class Diagnosis:
         s = self.signals
         lines = [f"**{self.kind.replace('_', ' ')}** → {self.response}. {self.reason}", ""]
         lines += [f"- {f.table}: {f.rows:,} rows became known, usually {f.usual:,.0f}" for f in s.feeds]
-        if s.outcome is not None:
-            low, high = s.outcome.interval
-            state = "" if s.outcome.mature else ", known so far"
+        for outcome in (s.outcome, s.earlier):
+            if outcome is None:
+                continue
+            low, high = outcome.interval
+            state = "" if outcome.mature else ", known so far"
             lines.append(
-                f"- {s.outcome.observed} customers of {s.outcome.month} left{state}; {s.outcome.expected:.1f} were "
-                f"expected: ratio {s.outcome.ratio:.2f} ({low:.2f} to {high:.2f})"
+                f"- {outcome.observed} customers of {outcome.month} left{state}; {outcome.expected:.1f} were "
+                f"expected: ratio {outcome.ratio:.2f} ({low:.2f} to {high:.2f})"
             )
         if s.ranking is not None:
             lines.append(
@@ -178,8 +197,8 @@ def diagnose(signals: Signals) -> Diagnosis:
         )
         return Diagnosis(signals.month, "concept_change", reason, (), signals)
     if outcome is not None:
-        low, high = outcome.interval
-        if low > RATIO[1] or (outcome.mature and high < RATIO[0]):
+        earlier = signals.earlier
+        if outcome.too_many or (outcome.too_few and earlier is not None and earlier.too_few):
             reason = (
                 f"{outcome.observed} customers of {outcome.month} have left, and {outcome.expected:.0f} were expected "
                 f"({outcome.ratio:.2f} times): the probabilities are off."

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from churn_platform.monitoring import drift
 from churn_platform.monitoring.drift import ColumnDrift, Reference
-from churn_platform.monitoring.markdown import percent, table
+from churn_platform.monitoring.markdown import bar, percent, table
 
 SCHEMA = "drift-report/1"
 DRIFTED_SHARE = 0.30  # from this share of shifted columns on, the population as a whole counts as another one
@@ -118,12 +118,13 @@ class DriftReport:
             "is what PSI stays below 99 times in 100 where nothing has changed: below it is no shift.",
             "",
             table(
-                ["column", "verdict", "PSI", "noise", "missing before", "missing now", "moved most"],
+                ["column", "verdict", "PSI", "", "noise", "missing before", "missing now", "moved most"],
                 [
                     [
                         self.labels_of.get(c.name, c.name),
                         c.verdict,
                         c.psi,
+                        bar(c.psi, 2 * drift.SHIFTED),
                         c.noise,
                         percent(c.missing_before),
                         percent(c.missing_now),

@@ -74,6 +74,13 @@ def sparkline(values: Sequence[float | None]) -> str:
     )
 
 
+def bar(value: float | None, full: float, width: int = 10) -> str:
+    """A bar of blocks: ``full`` and more is ``width`` of them; nothing for None and NaN."""
+    if value is None or math.isnan(value):
+        return ""
+    return "█" * round(min(max(value / full, 0.0), 1.0) * width)
+
+
 def image(svg: str, alt: str) -> str:
     """An SVG as a Markdown image with a data URI."""
     return f"![{alt}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from churn_platform.features.catalogue import Feature, catalogue_for
 from churn_platform.features.labels import outcome_table
-from churn_platform.monitoring.diagnosis import Diagnosis, Signals, diagnose
+from churn_platform.monitoring.diagnosis import Diagnosis, Outcome, Ranking, Signals, diagnose
 from churn_platform.monitoring.report import DriftReport, drift_report
 from churn_platform.monitoring.signals import MonthScores, feeds_of
 from churn_platform.sources.contract import Contract
@@ -83,11 +83,11 @@ def examine(examined: Examined, champion: Mapping[str, Any], contract: Contract,
     month = examined.month
     drift = store.read_json(examined.drift)
     versions = {t: TableVersion.from_json(store.read_json(str(ref["digest"]))) for t, ref in examined.tables.items()}
-    outcome = ranking = None
+    outcome = earlier = ranking = None
     if contract.shape == "relational":
         with exported(store, champion["package"]) as folder:
             model = load_package(folder, digest=champion["model"])
-        outcome, ranking = _outcomes(examined, champion, contract, model, store)
+        outcome, earlier, ranking = _outcomes(examined, champion, contract, model, store)
     return diagnose(
         Signals(
             month=month,
@@ -97,35 +97,36 @@ def examine(examined: Examined, champion: Mapping[str, Any], contract: Contract,
             shifted=tuple(c["name"] for c in drift["columns"] if c["verdict"] in ("shifted", "empty")),
             outcome=outcome,
             ranking=ranking,
+            earlier=earlier,
         )
     )
 
 
 def _outcomes(
     examined: Examined, champion: Mapping[str, Any], contract: Contract, model: ChampionModel, store: ContentStore
-) -> tuple[Any, Any]:
-    """Departures after the month before, and the AUC on the newest month with certain labels, as far as the champion
-    has learned from neither."""
-    learned = set(model.metadata.get("observations", ())) | set(
-        store.read_json(champion["challenger"])["split"]["train"]
-    )
-    fresh = [m for m in examined.months if m < examined.month and m not in learned]
-    outcome = ranking = None
+) -> tuple[Outcome | None, Outcome | None, Ranking | None]:
+    """Departures after the two months before, and the AUC on the newest month with certain labels, as far as the
+    champion has neither learned from them nor been judged on them: those the gate has answered."""
+    split = store.read_json(champion["challenger"])["split"]
+    learned = {*model.metadata.get("observations", ()), *split["train"], *split["holdout"]}
+    # A champion that was set right by a month answers for what came after it, not for what was before.
+    since = str((model.metadata.get("recalibrated") or {}).get("month", ""))
+    fresh = [m for m in examined.months if since < m < examined.month and m not in learned]
     label = contract.label
-    if fresh and label.source in ("churn_events", "subscription_end"):
-        before = fresh[-1]
-        ref = examined.labels(before)
-        scores = MonthScores(model, store.path(examined.features(before)["digest"]), store.path(ref["digest"]))
+
+    def scores(month: str) -> MonthScores:
+        features, labels = examined.features(month)["digest"], examined.labels(month)["digest"]
+        return MonthScores(model, store.path(features), store.path(labels))
+
+    newest: list[Outcome | None] = [None, None]
+    if label.source in ("churn_events", "subscription_end"):
         ends = datetime.fromisoformat(examined.tables[outcome_table(contract)]["current"]["as_of"])
-        outcome = scores.outcome_so_far(
-            before, as_of=ends, gap=label.gap_days, horizon=label.horizon_days, mature=bool(ref["mature"])
-        )
+        for back, month in enumerate(reversed(fresh[-2:])):
+            mature = bool(examined.labels(month)["mature"])
+            newest[back] = scores(month).outcome_so_far(
+                month, as_of=ends, gap=label.gap_days, horizon=label.horizon_days, mature=mature
+            )
     judged = store.read_json(champion["evaluation"]).get("auc")
-    mature = [m for m in fresh if examined.labels(m)["mature"]] if judged is not None else []
-    if mature:
-        key = mature[-1]
-        scores = MonthScores(
-            model, store.path(examined.features(key)["digest"]), store.path(examined.labels(key)["digest"])
-        )
-        ranking = scores.ranking(key, float(judged))
-    return outcome, ranking
+    mature_months = [m for m in fresh if examined.labels(m)["mature"]] if judged is not None else []
+    ranking = scores(mature_months[-1]).ranking(mature_months[-1], float(judged)) if mature_months else None
+    return newest[0], newest[1], ranking

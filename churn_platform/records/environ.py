@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from churn_platform._environment import TELEMETRY_OFF, THREADS
+from churn_platform.records.database import configured, prepare, url_of
 from churn_platform.records.files import write_atomic
 from churn_platform.records.home import Home
 from churn_platform.settings import CHECKOUT
@@ -21,7 +22,9 @@ def tool_variables(home: Home) -> dict[str, str]:
         "DAGSTER_STORAGE_DIR": str(dagster / "storage"),
         "DAGSTER_COMPUTE_LOG_DIR": str(home.logs / "dagster"),
         "BENTOML_HOME": str(home.bentoml),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{home.mlflow / 'mlflow.db'}",
+        "MLFLOW_TRACKING_URI": url_of("mlflow", home),
+        "FEAST_REGISTRY_URL": url_of("feast", home),
+        **({"DAGSTER_DATABASE_URL": url_of("dagster", home)} if configured() is not None else {}),
         "NUMBA_CACHE_DIR": str(home.tmp / "numba"),
         **TELEMETRY_OFF,
         **THREADS,
@@ -41,8 +44,16 @@ def path_with_tools() -> str:
 
 
 def prepare_dagster_home(home: Home) -> None:
-    """Copy the checkout's dagster.yaml into ``$DAGSTER_HOME``: Dagster reads it from there and nowhere else."""
-    source = (CHECKOUT / "dagster.yaml").read_bytes()
+    """Copy the checkout's dagster.yaml into ``$DAGSTER_HOME``: Dagster reads it from there and nowhere else.
+
+    With PostgreSQL it is that of ``deploy/dagster.production``.
+
+    Raises:
+        RecordError: the database of ``CHURN_DATABASE_URL`` cannot be used.
+    """
+    prepare()
+    folder = CHECKOUT if configured() is None else CHECKOUT / "deploy" / "dagster.production"
+    source = (folder / "dagster.yaml").read_bytes()
     target = home.dagster / "dagster.yaml"
     if not target.is_file() or target.read_bytes() != source:
         write_atomic(target, source)

@@ -18,12 +18,14 @@ FOLDERS: Final = (
     "vault",
     "store",
     "refs",
+    "events",
     "dagster",
     "mlflow",
     "feast",
     "bentoml",
     "champion",
     "quarantine",
+    "outlets",
     "reports",
     "logs",
     "run",
@@ -91,6 +93,11 @@ class Home:
         return self.root / "refs"
 
     @property
+    def events(self) -> Path:
+        """Append-only logs, a folder for each stream: predictions, lineage."""
+        return self.root / "events"
+
+    @property
     def dagster(self) -> Path:
         """DAGSTER_HOME: runs, events, schedules."""
         return self.root / "dagster"
@@ -119,6 +126,11 @@ class Home:
     def quarantine(self) -> Path:
         """Rows that broke a rule of their contract, under pseudonyms or row hashes."""
         return self.root / "quarantine"
+
+    @property
+    def outlets(self) -> Path:
+        """What leaves the platform: the published list, and the outbox with its sealed secrets."""
+        return self.root / "outlets"
 
     @property
     def reports(self) -> Path:

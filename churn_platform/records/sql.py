@@ -18,7 +18,8 @@ from sqlalchemy.pool import NullPool
 
 from churn_platform.errors import HomeError, RecordError
 
-Chain = Literal["identity", "vault"]
+Chain = Literal["identity", "outlets", "vault"]
+CHAINS: Final[tuple[Chain, ...]] = ("identity", "outlets", "vault")
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 BUSY_SECONDS: Final = 30.0
@@ -78,7 +79,7 @@ def open_database(path_or_url: Path | str, migrations: Chain) -> sa.Engine:
         engine.dispose()
         reason = getattr(error, "orig", None) or error
         raise RecordError(
-            f"The database {engine.url.render_as_string()} cannot be opened: {str(reason).strip()}.",
+            f"The database {engine.url.set(query={}).render_as_string()} cannot be opened: {str(reason).strip()}.",
             mend="Check that it exists, that this user may write it, and that it is one of this platform's.",
         ) from error
     except BaseException:

@@ -10,35 +10,33 @@ from __future__ import annotations
 
 import os
 import secrets
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 from churn_platform.errors import HomeError, RecordError
 from churn_platform.records import vault_keys
+from churn_platform.records.database import own_tables
 from churn_platform.records.home import Home
-from churn_platform.records.sql import connect_sqlite, open_database
+from churn_platform.records.sql import open_database
+from churn_platform.records.vault_rows import IdentityRow, PostgresRows, SqliteRows, VaultRows, batches
 
 _BATCH: Final = 10_000
 _COMMIT: Final = 100_000
 _NONCE: Final = 12
-_Item = TypeVar("_Item")
 
 
 class IdentityVault:
     """Pseudonyms of customers. Safe to use from several processes, threads, and forked children at once.
 
     Args:
-        path: the SQLite file, migrated to head.
+        rows: the tables, migrated to head.
         keys: the keys derived from the vault's key.
     """
 
-    def __init__(self, path: Path, keys: vault_keys.VaultKeys) -> None:
-        self._path = path
+    def __init__(self, rows: VaultRows, keys: vault_keys.VaultKeys) -> None:
+        self._rows = rows
         self._keys = keys
-        self._local = threading.local()
 
     @classmethod
     def open(cls, home: Home) -> Self:
@@ -48,29 +46,28 @@ class IdentityVault:
             ConfigurationError: ``CHURN_VAULT_KEY`` is not base64 of 32 bytes.
             HomeError: the key is missing, unreadable, or not the one that this vault was made with.
         """
-        path = home.vault / "vault.db"
-        open_database(path, migrations="vault").dispose()
-        path.chmod(0o600)
-        connection = connect_sqlite(path)
-        try:
-            known = _fact(connection, "key_check")
-            keys = vault_keys.VaultKeys.derive(vault_keys.load(home.vault / "vault.key", may_create=known is None))
-            if known is None:
-                connection.execute(
-                    "INSERT INTO fact (name, value) VALUES ('key_check', ?) ON CONFLICT DO NOTHING",
-                    (keys.check,),
-                )
-                known = _fact(connection, "key_check")
-        finally:
-            connection.close()
+        place = own_tables(home, home.vault / "vault.db")
+        open_database(place, migrations="vault").dispose()
+        rows: VaultRows
+        if isinstance(place, Path):
+            place.chmod(0o600)
+            rows = SqliteRows(place)
+        else:
+            rows = PostgresRows(place)
+        known = rows.fact("key_check")
+        keys = vault_keys.VaultKeys.derive(vault_keys.load(home.vault / "vault.key", may_create=known is None))
+        if known is None:
+            rows.set_fact_once("key_check", keys.check)
+            known = rows.fact("key_check")
         if known is None or not secrets.compare_digest(known, keys.check):
+            named = place if isinstance(place, Path) else "in the database of CHURN_DATABASE_URL"
             raise HomeError(
-                f"The key is not the one that the identity vault {path} was made with.",
+                f"The key is not the one that the identity vault {named} was made with.",
                 mend="Set CHURN_VAULT_KEY to the vault's own key (or unset it, where the key is in "
                 "vault/vault.key), or restore the key from its backup.",
                 field="vault_key",
             )
-        return cls(path, keys)
+        return cls(rows, keys)
 
     @property
     def row_salt(self) -> bytes:
@@ -99,8 +96,7 @@ class IdentityVault:
             lookup = self._keys.lookup(customer_id)
         except UnicodeEncodeError:
             return None
-        row = self._connection.execute("SELECT pseudonym FROM identity WHERE lookup = ?", (lookup,)).fetchone()
-        return row[0] if row else None
+        return self._rows.pseudonym(lookup)
 
     def reveal(self, pseudonyms: Sequence[str]) -> list[str | None]:
         """The id behind each pseudonym, in the order given; ``None`` where there is no such row (any more).
@@ -110,13 +106,8 @@ class IdentityVault:
         """
         found: dict[str, str] = {}
         distinct = list(dict.fromkeys(pseudonyms))
-        for batch in _batches(distinct):
-            marks = ",".join("?" * len(batch))
-            rows = self._connection.execute(
-                f"SELECT pseudonym, lookup, sealed FROM identity WHERE pseudonym IN ({marks})", batch
-            )
-            for pseudonym, lookup, sealed in rows:
-                found[pseudonym] = self._keys.unseal(sealed, lookup)
+        for lookup, pseudonym, sealed in self._rows.rows(distinct):
+            found[pseudonym] = self._keys.unseal(sealed, lookup)
         return [found.get(pseudonym) for pseudonym in pseudonyms]
 
     def _mapping(self, ids: Sequence[str]) -> dict[str, str]:
@@ -124,7 +115,7 @@ class IdentityVault:
         known = self._stored(lookups)
         missing = [customer_id for customer_id in lookups if customer_id not in known]
         # Not all at once: other processes wait for the write lock meanwhile.
-        for batch in _batches(missing, _COMMIT):
+        for batch in batches(missing, _COMMIT):
             known |= self._create({customer_id: lookups[customer_id] for customer_id in batch})
         return {customer_id: known[customer_id] for customer_id in lookups}
 
@@ -145,14 +136,9 @@ class IdentityVault:
 
     def _stored(self, lookups: dict[str, bytes]) -> dict[str, str]:
         """The pseudonyms of those ids that are in the vault."""
-        if not self._connection.execute("SELECT EXISTS (SELECT 1 FROM identity)").fetchone()[0]:
+        if not self._rows.any():
             return {}
-        pseudonyms: dict[bytes, str] = {}
-        for batch in _batches(list(lookups.values())):
-            marks = ",".join("?" * len(batch))
-            pseudonyms.update(
-                self._connection.execute(f"SELECT lookup, pseudonym FROM identity WHERE lookup IN ({marks})", batch)
-            )
+        pseudonyms = self._rows.pseudonyms(list(lookups.values()))
         return {customer_id: pseudonyms[lookup] for customer_id, lookup in lookups.items() if lookup in pseudonyms}
 
     def _create(self, lookups: dict[str, bytes]) -> dict[str, str]:
@@ -162,28 +148,20 @@ class IdentityVault:
             customer_id: self._keys.seal(customer_id, lookup, nonces[i * _NONCE : (i + 1) * _NONCE])
             for i, (customer_id, lookup) in enumerate(lookups.items())
         }
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with self._rows.writing():
             # Another process may have come first with some of them.
             made = self._stored(lookups)
             new = [customer_id for customer_id in lookups if customer_id not in made]
-            number = int.from_bytes(_fact(connection, "next_number") or b"")
+            number = int.from_bytes(self._rows.fact("next_number") or b"")
             pseudonyms, number = self._unused(len(new), number)
             made.update(zip(new, pseudonyms, strict=True))
             # In the order of the table's tree, which is quicker than an insertion here and there.
-            rows = sorted((lookups[customer_id], made[customer_id], sealed[customer_id]) for customer_id in new)
-            connection.executemany("INSERT INTO identity (lookup, pseudonym, sealed) VALUES (?, ?, ?)", rows)
-            # Numbers are never handed out twice: an erased customer's pseudonym must not become another's.
-            connection.execute(
-                "INSERT INTO fact (name, value) VALUES ('next_number', ?) "
-                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                (number.to_bytes(8),),
+            rows: list[IdentityRow] = sorted(
+                (lookups[customer_id], made[customer_id], sealed[customer_id]) for customer_id in new
             )
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+            self._rows.insert(rows)
+            # Numbers are never handed out twice: an erased customer's pseudonym must not become another's.
+            self._rows.set_fact("next_number", number.to_bytes(8))
         return made
 
     def _unused(self, count: int, number: int) -> tuple[list[str], int]:
@@ -193,33 +171,6 @@ class IdentityVault:
             end = number + min(count - len(unused), _BATCH)
             batch = [self._keys.pseudonym(n) for n in range(number, end)]
             number = end
-            marks = ",".join("?" * len(batch))
-            held = {
-                row[0]
-                for row in self._connection.execute(
-                    f"SELECT pseudonym FROM identity WHERE pseudonym IN ({marks})", batch
-                )
-            }
+            held = self._rows.held(batch)
             unused |= dict.fromkeys(pseudonym for pseudonym in batch if pseudonym not in held)
         return list(unused), number
-
-    @property
-    def _connection(self) -> sqlite3.Connection:
-        """This thread's connection. A forked child opens its own: SQLite's locks do not survive a fork."""
-        if getattr(self._local, "process", None) != os.getpid():
-            # A connection from before the fork is kept, not closed: closing it could disturb the parent's.
-            self._local.inherited = getattr(self._local, "connection", None)
-            self._local.connection = connect_sqlite(self._path)
-            self._local.process = os.getpid()
-        connection: sqlite3.Connection = self._local.connection
-        return connection
-
-
-def _fact(connection: sqlite3.Connection, name: str) -> bytes | None:
-    row = connection.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
-    return row[0] if row else None
-
-
-def _batches(items: list[_Item], size: int = _BATCH) -> Iterator[list[_Item]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

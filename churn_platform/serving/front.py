@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from churn_platform.errors import ChurnError, RequestError
 from churn_platform.serving import asgi, problems, validation
@@ -89,8 +90,9 @@ class Front:
             await asgi.send_problem(send, problem, [(b"allow", b"POST")])
             return
         runtime = self._runtime
-        runtime.need_keys().authenticate(asgi.secret_of(scope["headers"])).require("predict")
-        scorer = runtime.need_scorer()
+        caller = runtime.need_keys().authenticate(asgi.secret_of(scope["headers"]))
+        caller.require("predict")
+        scorer, predictions = runtime.need_scorer(), runtime.need_predictions()
         if refusal := wrong_media_type(scope):
             await asgi.send_problem(send, refusal)
             return
@@ -101,11 +103,18 @@ class Front:
         request = validation.read_predict(body, scorer.kinds)
         # Nothing below waits: one request is scored at a time, in the model's own buffers.
         answer: Prediction
+        values: Mapping[str, Any]
+        pseudonym: str | None
         if request.customer_id is not None:
             vector = vector_of(runtime, request.customer_id)
-            answer = scorer.answer(vector.values, customer_id=request.customer_id, as_of=vector.as_of)
+            values, pseudonym = vector.values, vector.pseudonym
+            answer = scorer.answer(
+                values, customer_id=request.customer_id, as_of=vector.as_of, degraded=runtime.degraded
+            )
         else:
-            answer = scorer.answer(request.features or {}, customer_id=None, as_of=runtime.now())
+            values, pseudonym = request.features or {}, None
+            answer = scorer.answer(values, customer_id=None, as_of=runtime.now())
+        predictions.append(answer, scorer, values, pseudonym=pseudonym, key_id=caller.key_id)
         runtime.metrics.prediction(answer.variant, answer.model_version, answer.risk_band)
         await asgi.send_json(send, answer)
 

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from churn_platform.errors import ChurnError
 from churn_platform.records.home import Home
 from churn_platform.serving.ports import Identities, Keys, Vectors
+from churn_platform.serving.prediction_log import PredictionLog
 from churn_platform.serving.runtime import Runtime
 from churn_platform.serving.scorer import Scorer
 
@@ -34,6 +35,7 @@ def complete(runtime: Runtime, package: Path, home: Home | None = None) -> None:
     """
     runtime.keys = runtime.keys or _try(runtime, "keys", lambda: _keys(home or Home.open()))
     runtime.identities = runtime.identities or _try(runtime, "identities", lambda: _identities(home or Home.open()))
+    runtime.predictions = runtime.predictions or _try(runtime, "predictions", lambda: _log(home or Home.open()))
     runtime.scorer = runtime.scorer or _try(runtime, "scorer", lambda: _scorer(package))
     runtime.vectors = runtime.vectors or _try(runtime, "vectors", lambda: _vectors(home or Home.open()))
 
@@ -58,6 +60,10 @@ def _identities(home: Home) -> Identities:
     from churn_platform.records.vault import IdentityVault
 
     return IdentityVault.open(home)
+
+
+def _log(home: Home) -> PredictionLog:
+    return PredictionLog.open(home)
 
 
 def _scorer(package: Path) -> Scorer:

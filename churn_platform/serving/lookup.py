@@ -32,7 +32,7 @@ def vector_of(runtime: Runtime, customer_id: str) -> OnlineVector:
     values = {name: value for name, value in found.items() if name != "event_timestamp"}
     moment = found["event_timestamp"]
     # A flat file makes no claim about time; the instant that its rows carry is no date to show.
-    return OnlineVector(None if moment.replace(tzinfo=None) == SNAPSHOT_AS_OF else moment, values)
+    return OnlineVector(None if moment.replace(tzinfo=None) == SNAPSHOT_AS_OF else moment, values, pseudonym)
 
 
 def _no_vector(missing: Missing) -> NotFoundError | NotReadyError:

@@ -13,6 +13,10 @@ from churn_platform.features.online import Missing
 class Caller(Protocol):
     """Who holds the key of a request (``identity.roles.Principal``)."""
 
+    @property
+    def key_id(self) -> str:
+        """The key's public id."""
+
     def require(self, scope: str) -> None:
         """Pass, or raise ForbiddenError where the role does not have ``scope``."""
 
@@ -45,7 +49,9 @@ class OnlineVector:
     Attributes:
         as_of: the observation time of the vector (aware UTC); None for a flat file, which has none.
         values: feature name → number, text or ``None`` (unknown).
+        pseudonym: whose it is.
     """
 
     as_of: datetime | None
     values: Mapping[str, Any]
+    pseudonym: str

@@ -25,6 +25,20 @@ class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
     features: dict[str, float | str | None] | None = None
 
 
+class Degraded(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an answer is not as good as it should be.
+
+    Attributes:
+        reason: one sentence.
+        feeds: the tables that have dried up.
+        since: the observation month that was found faulty.
+    """
+
+    reason: str
+    feeds: list[str]
+    since: str
+
+
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """One answer. ``base_value`` plus the sum of ``contributions`` is ``margin``, within 1e-9.
 
@@ -43,6 +57,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
         variant: which variant of a rollout answered.
         as_of: the observation time of the features (by id; null for a flat file, which has none), or
             the time of the request (by features).
+        degraded: null, or why the features that this stands on cannot be trusted now.
     """
 
     prediction_id: str
@@ -57,6 +72,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     model_version: str
     variant: str
     as_of: datetime | None
+    degraded: Degraded | None = None
 
 
 class CustomerFeatures(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from churn_platform.champion.package import load_package
 from churn_platform.evaluation.profit import expected_loss
 from churn_platform.features.catalogue import VALUE_COLUMN
 from churn_platform.records.ids import uuid7
-from churn_platform.serving.schemas import FeatureInfo, ModelInfo, Prediction
+from churn_platform.serving.schemas import Degraded, FeatureInfo, ModelInfo, Prediction
 
 REASONS: Final = 5
 CHAMPION: Final = "champion"
@@ -44,18 +44,25 @@ class Scorer:
 
     @classmethod
     def load(
-        cls, package: Path, *, name: str | None = None, version: str | None = None, variant: str = CHAMPION
+        cls,
+        package: Path,
+        *,
+        name: str | None = None,
+        version: str | None = None,
+        variant: str = CHAMPION,
+        digest: str | None = None,
     ) -> Self:
         """Load and verify a package, and score one row of unknowns, so that the first caller does not wait.
 
         Args:
             name, version: as in the registry; without them the problem's name and the digest's first 12
                 digits.
+            digest: of the model that is expected there, where it is known.
 
         Raises:
             PackageError: incomplete, foreign or altered.
         """
-        model = load_package(package)
+        model = load_package(package, digest=digest)
         name = name or str(model.metadata.get("problem", "churn"))
         version = version or model.version_digest[:12]
         kinds = {VALUE_COLUMN: "number"} | {feature.name: feature.kind for feature in model.features}
@@ -63,12 +70,24 @@ class Scorer:
         scorer.model.score([{}]).reasons(0, REASONS)
         return scorer
 
-    def answer(self, values: Mapping[str, Any], *, customer_id: str | None, as_of: datetime | None) -> Prediction:
+    def answer(
+        self,
+        values: Mapping[str, Any],
+        *,
+        customer_id: str | None,
+        as_of: datetime | None,
+        degraded: Degraded | None = None,
+    ) -> Prediction:
         """Score and explain one customer; see :meth:`answers`."""
-        return self.answers([values], [customer_id], as_of=as_of)[0]
+        return self.answers([values], [customer_id], as_of=as_of, degraded=degraded)[0]
 
     def answers(
-        self, rows: Sequence[Mapping[str, Any]], customer_ids: Sequence[str | None], *, as_of: datetime | None
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        customer_ids: Sequence[str | None],
+        *,
+        as_of: datetime | None,
+        degraded: Degraded | None = None,
     ) -> list[Prediction]:
         """Score and explain customers, with one call of the model.
 
@@ -76,18 +95,25 @@ class Scorer:
             rows: n mappings of feature → value; a feature that is left out, or ``None``, is unknown.
             customer_ids: n ids of the company, given back as they are.
             as_of: the time of the features (aware); None where they have none.
+            degraded: why the features cannot be trusted now, or None.
 
         Raises:
             FeatureError: a value is not of its feature's kind.
         """
         scored = self.model.score(rows)
         return [
-            self._answer(scored, i, row, customer_id, as_of)
+            self._answer(scored, i, row, customer_id, as_of, degraded)
             for i, (row, customer_id) in enumerate(zip(rows, customer_ids, strict=True))
         ]
 
     def _answer(
-        self, scored: Scored, i: int, row: Mapping[str, Any], customer_id: str | None, as_of: datetime | None
+        self,
+        scored: Scored,
+        i: int,
+        row: Mapping[str, Any],
+        customer_id: str | None,
+        as_of: datetime | None,
+        degraded: Degraded | None,
     ) -> Prediction:
         probability = float(scored.probability[i])
         contributions = scored.contributions[i].tolist()
@@ -106,6 +132,7 @@ class Scorer:
             model_version=self.version,
             variant=self.variant,
             as_of=as_of,
+            degraded=degraded,
         )
 
 

@@ -15,11 +15,11 @@ from churn_platform.sources.cross import check_staged, keep, mend, other_form
 from churn_platform.sources.cross_rules import Relation
 from churn_platform.sources.cross_via import prepare_way
 from churn_platform.sources.engine import engine
-from churn_platform.sources.faults import Fault, count_faults, examples
+from churn_platform.sources.faults import Fault, count_faults, examples, mend_of
 from churn_platform.sources.infer import Decision, infer_contract
 from churn_platform.sources.label import check_categories, check_label
 from churn_platform.sources.rates import load_rates
-from churn_platform.sources.readers import RawTable, open_table, rejected_lines, scans_so_far
+from churn_platform.sources.readers import RawTable, open_table, rejected_lines, rejected_places, scans_so_far
 from churn_platform.sources.staging import SALT, Plan, plan_table, stage
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Finding:
         message: what to tell people.
         mend: what they can do.
         rule: what was looked at, where there is no fault.
+        reviewed: why it may pass and who says so, where people have let it.
     """
 
     table: str
@@ -44,11 +45,14 @@ class Finding:
     message: str
     mend: str = ""
     rule: str = "readable"
+    reviewed: str | None = None
 
     @property
     def stops(self) -> bool:
         """Whether the door would refuse the table."""
-        return self.fault is None or self.fault.stops
+        if self.fault is None:
+            return self.reviewed is None
+        return self.fault.stops
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
@@ -64,6 +68,7 @@ class Finding:
             "tolerance": fault.tolerance if fault else None,
             "examples": list(self.examples),
             "stops": self.stops,
+            "reviewed": self.reviewed,
             "message": self.message,
             "mend": self.mend,
         }
@@ -117,7 +122,8 @@ class CheckReport:
             lines.append(f"observation dates: {len(dates)}{span}; known until {self.calendar.as_of:%Y-%m-%d}")
         for finding in self.findings:
             mark = "STOPS" if finding.stops else "passes"
-            lines += ["", f"[{mark}] {finding.message}", *([f"  {finding.mend}"] if finding.mend else [])]
+            below = f"Reviewed: {finding.reviewed}" if finding.reviewed else finding.mend
+            lines += ["", f"[{mark}] {finding.message}", *([f"  {below}"] if below else [])]
         stopping = sum(finding.stops for finding in self.findings)
         verdict = "Every table passes." if self.passed else f"{stopping} of {len(self.findings)} findings stop a table."
         return "\n".join([*lines, "", verdict])
@@ -207,7 +213,9 @@ def _check_table(
 ) -> tuple[list[Finding], int, int]:
     mark = scans_so_far(connection)
     stage(connection, plan, "checked", None)
-    faults, total = count_faults(connection, plan, "checked", lost=rejected_lines(connection, mark, plan.raw))
+    lost = rejected_lines(connection, mark, plan.raw)
+    places = rejected_places(connection, mark, plan.raw) if lost else ()
+    faults, total = count_faults(connection, plan, "checked", lost=lost, places=places)
     check_categories(connection, plan, "checked")
     if contract.shape == "snapshot":
         check_label(connection, contract, "checked")
@@ -219,6 +227,5 @@ def _check_table(
     for fault in faults:
         if fault.rows:
             keys = examples(connection, plan, fault)
-            mend = f"Mend the data, or the rule or the tolerance of tables.{fault.table} in the contract."
-            findings.append(Finding(fault.table, fault, keys, fault.describe(keys), mend))
+            findings.append(Finding(fault.table, fault, keys, fault.describe(keys), mend_of(fault)))
     return findings, total, doubled.dropped

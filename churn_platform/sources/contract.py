@@ -36,6 +36,8 @@ AHEAD_TABLES = {"subscriptions": 400, "churn_events": 400}
 """Contracts are signed and departures announced before they hold: days by which event_time may lead
 ingested_at."""
 
+LEAST_REVIEW = 10
+"""Characters of a review: less says neither why nor who."""
 ColumnType = Literal["number", "integer", "boolean", "category", "text", "timestamp"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=120)]
 Scalar = str | int | float | bool
@@ -89,6 +91,11 @@ class Column(_Model):
     allowed: tuple[Text, ...] | None = Field(default=None, description="The only values that may stand here.")
     missing: tuple[Text, ...] = Field(default=(), description="Texts that mean: no value. Blank always does.")
     format: str | None = Field(default=None, description="strptime format of a timestamp written as text.")
+    leak_reviewed: str | None = Field(
+        default=None,
+        description="Lets what the leak gate finds in this column pass: why the value was known before one left, and "
+        "who says so.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -105,6 +112,11 @@ class Column(_Model):
             raise ValueError(f"allowed is for category, text and integer, not for {self.type}")
         if self.format is not None and self.type != "timestamp":
             raise ValueError("format is for timestamp columns")
+        if self.leak_reviewed is not None and len(" ".join(self.leak_reviewed.split())) < LEAST_REVIEW:
+            raise ValueError(
+                f"leak_reviewed needs {LEAST_REVIEW} characters or more: why the value was known before one left, and "
+                "who says so"
+            )
         return self
 
 

@@ -28,7 +28,7 @@ from churn_platform.sources.label import check_categories, check_label
 from churn_platform.sources.mutable import SnapshotLog, take_snapshot
 from churn_platform.sources.parts import empty_part, revise, version_at, write_parts
 from churn_platform.sources.rates import load_rates
-from churn_platform.sources.readers import RawTable, open_table, rejected_lines, scans_so_far
+from churn_platform.sources.readers import RawTable, open_table, rejected_lines, rejected_places, scans_so_far
 from churn_platform.sources.staging import plan_table, stage
 from churn_platform.sources.tables import SNAPSHOT, TablePart, TableVersion, observation_time
 
@@ -175,11 +175,12 @@ def _admit_table(
     mark = scans_so_far(connection)
     stage(connection, plan, STAGED, identities.IDENTITIES)
     lost = rejected_lines(connection, mark, raw)
-    faults, total = count_faults(connection, plan, STAGED, lost=lost)
+    places = rejected_places(connection, mark, raw) if lost else ()
+    faults, total = count_faults(connection, plan, STAGED, lost=lost, places=places)
     blocked = blocking.block(connection, plan, STAGED, faults, contract) if block else {}
     if blocked:
         admission.blocked[name] = blocked
-        faults, total = count_faults(connection, plan, STAGED, lost=lost)
+        faults, total = count_faults(connection, plan, STAGED, lost=lost, places=places)
     check_categories(connection, plan, STAGED)
     taken = quarantine.hold(connection, plan, STAGED)
     repeated = duplicates.resolve(connection, plan, STAGED)

@@ -27,6 +27,7 @@ class Fault:
         rows: rows that break it.
         total: rows of the table.
         tolerance: share of rows that may.
+        places: where the first of them stand, for lines of a file.
     """
 
     table: str
@@ -37,6 +38,7 @@ class Fault:
     rows: int
     total: int
     tolerance: float
+    places: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
@@ -56,16 +58,18 @@ class Fault:
     def describe(self, examples: Sequence[str] = ()) -> str:
         """The fault as one sentence, with example keys where they are given."""
         keys = f" For example: {', '.join(examples)}." if examples else ""
+        see = f" See {', '.join(self.places)}{' …' if self.rows > len(self.places) else ''}." if self.places else ""
+        what = "each line" if self.rule == "fields" else f"column {self.column}"
         if self.effect == "note":
             return (
-                f"Table {self.table}: column {self.column} {self.sentence} in {self.rows:,} of "
+                f"Table {self.table}: {what} {self.sentence} in {self.rows:,} of "
                 f"{self.total:,} rows "
                 f"({_percent(self.share)}).{keys}"
             )
         return (
-            f"Table {self.table}: column {self.column} {self.sentence}, but {self.rows:,} of "
+            f"Table {self.table}: {what} {self.sentence}, but {self.rows:,} of "
             f"{self.total:,} rows "
-            f"({_percent(self.share)}) break this; the contract tolerates {_percent(self.tolerance)}.{keys}"
+            f"({_percent(self.share)}) break this; the contract tolerates {_percent(self.tolerance)}.{keys}{see}"
         )
 
     @classmethod
@@ -77,12 +81,13 @@ class Fault:
 
 
 def count_faults(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str, *, lost: int
+    connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str, *, lost: int, places: tuple[str, ...] = ()
 ) -> tuple[list[Fault], int]:
     """Failures of every rule, one :class:`Fault` each, and the number of raw rows.
 
     Args:
         lost: lines of CSV files that could not be cut into columns.
+        places: where the first of them stand.
     """
     found = connection.execute(f"SELECT count(*) FROM {staged}").fetchone()
     total = (int(found[0]) if found else 0) + lost
@@ -94,7 +99,7 @@ def count_faults(
     ]
     if lost:
         sentence = "must have as many fields as the header, in well-formed quotes"
-        faults.append(Fault(plan.name, "line", "fields", sentence, "row", lost, total, tolerance))
+        faults.append(Fault(plan.name, "line", "fields", sentence, "row", lost, total, tolerance, places))
     return faults, total
 
 
@@ -113,9 +118,7 @@ def stop_beyond_tolerance(connection: duckdb.DuckDBPyConnection, plan: Plan, fau
     others = f" {len(stopping) - 1} more rules break as well." if len(stopping) > 1 else ""
     raise DataFaultError(
         worst.describe() + others,
-        mend="`churn contract check` lists every broken rule with example keys. Mend the data, or the rule "
-        "or the "
-        f"tolerance of tables.{worst.table} in the contract.",
+        mend=f"`churn contract check` lists every broken rule with example keys. {mend_of(worst)}",
         table=worst.table,
         rule=worst.rule,
         share=worst.share,
@@ -139,6 +142,16 @@ def examples(connection: duckdb.DuckDBPyConnection, plan: Plan, fault: Fault) ->
         f"SELECT DISTINCT {key} FROM ({plan.parsed}) WHERE {fails} ORDER BY 1 LIMIT {EXAMPLES}"
     ).fetchall()
     return tuple(str(row[0]) for row in found)
+
+
+def mend_of(fault: Fault) -> str:
+    """What a company can do about a broken rule."""
+    if fault.rule == "fields":
+        return (
+            "Put quotes around fields that hold the delimiter or a line break, close every quote, and deliver the file "
+            f"again; or raise the tolerance of tables.{fault.table} in the contract: such lines are left out."
+        )
+    return f"Mend the data, or the rule or the tolerance of tables.{fault.table} in the contract."
 
 
 def _percent(share: float) -> str:

@@ -3,19 +3,21 @@ doubts."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from churn_platform.errors import ContractError, SourceMissingError
+from churn_platform.errors import ContractError, DataFaultError, SourceMissingError
 from churn_platform.settings import settings
-from churn_platform.sources.contract import SNAPSHOT_TABLE, load_contract
+from churn_platform.sources.contract import SNAPSHOT_TABLE, Table, load_contract
+from churn_platform.sources.decimal_mark import read_by_mark
 from churn_platform.sources.engine import engine
 from churn_platform.sources.infer_flat import LABEL_NAMES, infer_flat
 from churn_platform.sources.infer_purchases import infer_purchases, looks_like_purchases, one_table
 from churn_platform.sources.infer_relational import SAMPLE, Found, infer_relational, recognise
 from churn_platform.sources.inference import Decision, Inference
-from churn_platform.sources.profile import FEW, profile_table
-from churn_platform.sources.readers import read_files
+from churn_platform.sources.profile import FEW
+from churn_platform.sources.readers import PLACES, RawTable, read_files, rejected_lines, rejected_places, scans_so_far
 from churn_platform.sources.readers_url import SourceUrl
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def infer_contract(
     if not path.exists():
         raise SourceMissingError(f"There is no source {path}.", mend="Give the folder or file that holds the tables.")
     if path.is_dir() and (path / CONTRACT_FILE).is_file():
+        _no_options(path, {"label": label, "positive": positive, "id": id})
         contract = load_contract(path / CONTRACT_FILE)
         return Inference(contract, (Decision("contract", None, f"{CONTRACT_FILE} stands in the folder"),))
     found = recognise(path) if path.is_dir() else None
@@ -74,10 +77,55 @@ def infer_contract(
                 "contract that states the delimiter.",
                 field="delimiter",
             )
-        profiles = profile_table(connection, raw)
-        if not any(profile.rows for profile in profiles.values()):
+        mark = scans_so_far(connection)
+        marked = read_by_mark(connection, raw, table=SNAPSHOT_TABLE)
+        rows = next(iter(marked.profiles.values())).rows
+        cut = _ragged(connection, mark, raw, rows)
+        if not rows:
             raise SourceMissingError(f"{file} has a header but no row.", mend="Deliver the file again, whole.")
-        return infer_flat(connection, raw, profiles, label=label, positive=positive, id=id, problem=settings().problem)
+        flat = infer_flat(connection, raw, marked, label=label, positive=positive, id=id, problem=settings().problem)
+        return replace(flat, decisions=(*flat.decisions, *cut))
+
+
+def _ragged(connection: duckdb.DuckDBPyConnection, mark: int, raw: RawTable, rows: int) -> tuple[Decision, ...]:
+    """The doubt about lines that cannot be cut into columns.
+
+    Raises:
+        DataFaultError: there are more than the door would let pass.
+    """
+    lost = rejected_lines(connection, mark, raw)
+    if not lost:
+        return ()
+    places = ", ".join(rejected_places(connection, mark, raw))
+    total = rows + lost
+    said = f"{lost:,} of {total:,} lines do not have the {len(raw.columns)} fields of the header: {places}"
+    said += " …" if lost > PLACES else ""
+    if lost > Table.model_fields["tolerance"].default * total:
+        raise DataFaultError(
+            f"{raw.title}: {said}.",
+            mend="Put quotes around fields that hold the delimiter or a line break, close every quote, and deliver the "
+            "file again; or write a contract whose tolerance lets such lines be left out.",
+            table=SNAPSHOT_TABLE,
+            rule="fields",
+            share=lost / total,
+        )
+    return (Decision("tables.snapshot.tolerance", None, said, "they are left out: may they?"),)
+
+
+def _no_options(folder: Path, options: dict[str, str | None]) -> None:
+    """Stop where options would be passed over: a contract in the folder says already what they would say.
+
+    Raises:
+        ContractError
+    """
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise ContractError(
+            f"{folder} holds a {CONTRACT_FILE}, which is taken as it stands: {' and '.join(given)} changes nothing.",
+            mend=f"Mend {CONTRACT_FILE}, or take it out of the folder to infer a new one; a file of the folder can be "
+            "given by its own path.",
+            field=given[0].removeprefix("--"),
+        )
 
 
 def _purchases(
@@ -90,7 +138,7 @@ def _purchases(
     raw = one_table(connection, files)
     if raw is None:
         return None
-    profiles = profile_table(connection, raw, limit=SAMPLE)
+    profiles = read_by_mark(connection, raw, table="orders", limit=SAMPLE).profiles
     if any(_is_label(profile) for profile in profiles.values()) or not looks_like_purchases(profiles):
         return None
     folder = path if path.is_dir() else path.parent

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from churn_platform.errors import ContractError
 from churn_platform.sources.contract import parse_contract
-from churn_platform.sources.engine import quote
-from churn_platform.sources.inference import (
-    CURRENCY,
-    NOT_READ,
-    Decision,
-    Inference,
-    canonical_names,
-    column_plain,
-)
+from churn_platform.sources.decimal_mark import Marked
+from churn_platform.sources.infer_columns import ID_NAMES, ROW_NUMBERS, flat_columns, listed, same, value_column
+from churn_platform.sources.inference import CURRENCY, Decision, Inference
 from churn_platform.sources.profile import Profile
 from churn_platform.sources.readers import RawTable
-from churn_platform.sources.tables import LABEL_COLUMN, PASSED_COLUMNS
 
 if TYPE_CHECKING:
     import duckdb
@@ -51,33 +45,18 @@ POSITIVE = frozenset(
     )
 )
 """Texts that mean "has left"."""
-ID_NAMES = (
-    re.compile(
-        r"(customer|cust|client|account|acct|subscriber|member|user|company|tenant)s?(id|no|nr|num|number|key|code|ref|uuid)"
-    ),
-    re.compile(r"(id|uuid|guid|msisdn|customer|client|account)"),
-    re.compile(r".*(id|uuid|guid|number|key)"),
-)
-ROW_NUMBERS = re.compile(r"(row(number|num|no|id|index)?|index|unnamed0?|column1|x|no|nr|sno|serial(no|number)?)")
-AFTERWARDS = re.compile(
-    r"(churn|attrition|cancel|exit|terminat|leav).*(reason|category|date|day|month|score|prob|type|comment)|naivebayes"
-    r"|churnscore|predict(ed|ion)|.*(churnprob|churnrisk)"
-)
-"""Names of what is known only after the customer has left, or comes from another model."""
-VALUE_NAMES = (
-    "mrr", "monthlyrecurringrevenue", "monthlyrevenue", "monthlycharges", "monthlycharge", "monthlyfee",
-    "monthlyspend", "monthlyprice", "monthlyamount", "arpu", "revenuepermonth",
-)  # fmt: skip
+_LEFT = re.compile(r"\b(churn|attrit|cancel|exit|left|lost|gone)", re.IGNORECASE)
+_DENIAL = re.compile(r"\b(no|not|non|never|un)\b", re.IGNORECASE)
 MAX_LABEL_VALUES = 20
+TOLD_VALUES = 5
+"""Columns of so few values are told to who looks for a label."""
 REPEATED_IDS = 0.05
-MANY_CATEGORIES, MANY_SHARE = 200, 0.05
-ODD_WORDS, ODD_SHARE = 3, 0.05
 
 
 def infer_flat(
     connection: duckdb.DuckDBPyConnection,
     raw: RawTable,
-    profiles: Mapping[str, Profile],
+    marked: Marked,
     *,
     label: str | None,
     positive: str | None,
@@ -89,17 +68,18 @@ def infer_flat(
     Raises:
         ContractError: several columns may be the label or the id, or none may.
     """
-    decisions: list[Decision] = []
+    decisions: list[Decision] = list(marked.decisions)
+    profiles = marked.profiles
     label_column = _label(connection, raw, profiles, label, decisions)
     positive_value = _positive(profiles[label_column], positive, decisions)
     entity = _entity(raw, profiles, label_column, id, decisions)
-    columns = _columns(connection, raw, profiles, label_column, entity, decisions)
+    columns = flat_columns(connection, raw, marked, label_column, entity, decisions)
     if not columns:
         raise ContractError(
             f"{raw.files[0].name} has no column to learn from beside the label and the id.",
             mend="Deliver what is known of each customer, such as tenure, plan and usage.",
         )
-    value = _value_column(columns, profiles, decisions)
+    value = value_column(columns, profiles, decisions)
     if entity is None:
         decisions.append(
             Decision(
@@ -123,6 +103,7 @@ def infer_flat(
                     "path": raw.files[0].name,
                     "entity": entity,
                     "key": [entity] if entity else [],
+                    "decimal": marked.decimal,
                     "columns": columns,
                 }
             },
@@ -180,19 +161,47 @@ def _label(
             )
         two = [p for p in usable if p.distinct == 2] or usable
         chosen = two[0] if two else None
-        if chosen and all(_same(connection, raw, chosen.name, other.name) for other in two[1:]):
-            reason = f"its name says so, and it has the {chosen.distinct} values {_values(chosen)}"
+        if chosen and all(same(connection, raw, chosen.name, other.name) for other in two[1:]):
+            reason = f"its name says so, and it has the {chosen.distinct} values {listed(chosen)}"
             decisions.append(Decision("label.column", chosen.name, reason))
             return chosen.name
         if chosen:
             raise _ambiguous("label", "the label", [p.name for p in two], "--label COLUMN")
-    two_valued = [p.name for p in profiles.values() if p.distinct == 2]
     raise ContractError(
         f"No column of {raw.files[0].name} looks like a label (churn, churned, attrition, exited, left, target…).",
-        mend="Name it with --label COLUMN. "
-        + (f"Columns with two values: {', '.join(two_valued)}." if two_valued else "No column has two values."),
+        mend=_candidates(profiles),
         field="label",
     )
+
+
+def _candidates(profiles: Mapping[str, Profile]) -> str:
+    """What a user may say about the label, from what the columns hold."""
+    telling = [p for p in profiles.values() if 2 <= p.distinct <= TOLD_VALUES and len(_leavers(p)) == 1]
+    if telling:
+        shown = "; ".join(f"{p.name} ({listed(p)}), of which {_leavers(p)[0]!r} may mean 'has left'" for p in telling)
+        p = telling[0]
+        return f"These may be one: {shown}. Say so: --label {_shell(p.name)} --positive {_shell(_leavers(p)[0])}."
+    two = [p.name for p in profiles.values() if p.distinct == 2]
+    more = [f"{p.name} ({listed(p)})" for p in profiles.values() if 2 < p.distinct <= TOLD_VALUES]
+    told = f"Columns with two values: {', '.join(two)}." if two else "No column has two values."
+    if more and not two:
+        told += (
+            f" With three to five: {'; '.join(more[:5])}; of these say also which value means 'has left' (--positive)."
+        )
+    return f"Name it with --label COLUMN. {told}"
+
+
+def _shell(text: str) -> str:
+    return shlex.quote(text)
+
+
+def _leavers(label: Profile) -> list[str]:
+    """The values that mean "has left", by the words they are."""
+    values = [value for value, _ in label.values]
+    sure = [value for value in values if value.casefold() in POSITIVE]
+    if not sure:
+        sure = [value for value in values if _LEFT.search(value) and not _DENIAL.search(value)]
+    return sure
 
 
 def _positive(label: Profile, stated: str | None, decisions: list[Decision]) -> str:
@@ -203,22 +212,30 @@ def _positive(label: Profile, stated: str | None, decisions: list[Decision]) -> 
         if not alike:
             raise ContractError(
                 f"The label column {label.name!r} never has the value {stated!r}.",
-                mend=f"It has: {_values(label)}. Give one of them as --positive.",
+                mend=f"It has: {listed(label)}. Give one of them as --positive.",
                 field="positive",
             )
-        decisions.append(Decision("label.positive", label.name, f"named by you: {share[alike[0]]:.1%} of rows"))
+        said = f"named by you: {share[alike[0]]:.1%} of rows"
+        decisions.append(Decision("label.positive", label.name, said, _others(label, alike[0])))
         return alike[0]
-    sure = [value for value in values if value.casefold() in POSITIVE]
-    if not sure:
-        parts = re.compile(r"\b(churn|attrit|cancel|exit|left|lost|gone)", re.IGNORECASE)
-        denial = re.compile(r"\b(no|not|non|never|un)\b", re.IGNORECASE)
-        sure = [value for value in values if parts.search(value) and not denial.search(value)]
+    sure = _leavers(label)
     if len(sure) != 1:
         raise _ambiguous("positive", f"the value of {label.name!r} that means 'has left'", values, "--positive VALUE")
     doubt = "the larger class is the one that left: is it the right way round?" if share[sure[0]] > 0.5 else None
-    reason = f"of {_values(label)} it is the one that means 'has left': {share[sure[0]]:.1%} of rows"
-    decisions.append(Decision("label.positive", label.name, reason, doubt))
+    reason = f"of {listed(label)} it is the one that means 'has left': {share[sure[0]]:.1%} of rows"
+    decisions.append(Decision("label.positive", label.name, reason, _others(label, sure[0]) or doubt))
     return sure[0]
+
+
+def _others(label: Profile, positive: str) -> str | None:
+    """The doubt about a label of three or more values; None for one of two."""
+    rest = [f"{value!r} ({count:,} rows)" for value, count in label.values if value != positive]
+    if len(rest) < 2:
+        return None
+    return (
+        f"{' and '.join(rest)} all count as stayed: take rows out of the file whose outcome is not known yet; if "
+        "another value means that one has left, name it with --positive"
+    )
 
 
 def _entity(
@@ -272,129 +289,6 @@ def _entity(
         decisions.append(Decision(role, codes[0].name, "the only text that is different in each row", doubt))
         return codes[0].name
     return None
-
-
-def _columns(
-    connection: duckdb.DuckDBPyConnection,
-    raw: RawTable,
-    profiles: Mapping[str, Profile],
-    label: str,
-    entity: str | None,
-    decisions: list[Decision],
-) -> dict[str, dict[str, Any]]:
-    rest = [p for p in profiles.values() if p.name not in (label, entity)]
-    kept: list[tuple[Profile, dict[str, Any], str, str | None]] = []
-    for p in rest:
-        if why := _useless(p):
-            decisions.append(Decision(NOT_READ, p.name, *why))
-        elif p.distinct == profiles[label].distinct and _same(connection, raw, label, p.name):
-            decisions.append(Decision(NOT_READ, p.name, f"it repeats the label {label!r} in other words"))
-        else:
-            fields, reason, doubt = _typed(p)
-            kept.append((p, fields, reason, doubt))
-    names = canonical_names([p.name for p, *_ in kept], (*PASSED_COLUMNS, LABEL_COLUMN, entity or ""))
-    columns: dict[str, dict[str, Any]] = {}
-    for p, fields, reason, doubt in kept:
-        name = names[p.name]
-        columns[name] = column_plain(name, p.name, **fields)
-        decisions.append(Decision(f"tables.snapshot.columns.{name}", p.name, reason, doubt))
-    return columns
-
-
-def _useless(p: Profile) -> tuple[str, str | None] | None:
-    """Why a column is left out, and the doubt about that; None where it is of use."""
-    if p.present == 0:
-        return "it is empty", None
-    if p.distinct == 1 and p.missing == 0:
-        return f"every row has the same value {p.values[0][0]!r}", None
-    if p.kind == "other":
-        return "it holds nested values", None
-    if AFTERWARDS.search(p.joined):
-        return "its name says that it is known only after the customer has left, or comes from a model", (
-            "add it to the columns only if it was known before"
-        )
-    if ROW_NUMBERS.fullmatch(p.joined) and p.unique == 1:
-        return "it numbers the rows", None
-    if p.times > 0.99 and p.numbers < 1:
-        return (
-            "it is a date, and a flat file makes no claim about time",
-            "turn it into a duration before the snapshot",
-        )
-    numeric = p.kind in ("integer", "float", "boolean") or (p.numbers == 1 and not p.padded)
-    if p.unique > 0.9 and p.rows > 20 and not (numeric and p.kind != "integer" and p.integers < 1):
-        if not numeric:
-            return "each row has its own text", None
-        if any(pattern.fullmatch(p.joined) for pattern in ID_NAMES):
-            return "it is another id", None
-    if not numeric and p.distinct > MANY_CATEGORIES and p.distinct > MANY_SHARE * p.rows and not _odd(p):
-        return (
-            f"it has {p.distinct:,} different texts, too many to learn from",
-            "group them if they mean something",
-        )
-    return None
-
-
-def _odd(p: Profile) -> bool:
-    """A column of numbers with a few words in it, such as "?"."""
-    words = sum(count for _, count in p.odd)
-    return p.numbers >= 1 - ODD_SHARE and len(p.odd) <= ODD_WORDS and words == round(p.present * (1 - p.numbers))
-
-
-def _typed(p: Profile) -> tuple[dict[str, Any], str, str | None]:
-    missing = f"; {p.missing:,} rows have no value" if p.missing else ""
-    if p.kind == "boolean" or (p.distinct == 2 and (p.numbers < 1 or p.integers == 1)):
-        return {"type": "category"}, f"two values, {_values(p)}{missing}", None
-    if p.padded:
-        return {"type": "category"}, f"codes with leading zeros{missing}", None
-    if p.numbers == 1:
-        kind = "integer" if p.integers == 1 else "number"
-        hidden = " (text in the file)" if p.kind == "text" and p.missing else ""
-        return {"type": kind}, f"{'whole ' if kind == 'integer' else ''}numbers{hidden}{missing}", None
-    if p.numbers > 0.5 and _odd(p):
-        words = [word for word, _ in p.odd]
-        kind = "integer" if p.integers >= p.numbers else "number"
-        doubt = f"does {', '.join(map(repr, words))} mean that there is no value?"
-        return (
-            {"type": kind, "missing": words},
-            f"numbers but for {sum(c for _, c in p.odd):,} rows{missing}",
-            doubt,
-        )
-    return {"type": "category"}, f"{p.distinct:,} different texts{missing}", None
-
-
-def _value_column(
-    columns: Mapping[str, Mapping[str, Any]], profiles: Mapping[str, Profile], decisions: list[Decision]
-) -> str | None:
-    numeric = {name: spec for name, spec in columns.items() if spec["type"] in ("number", "integer")}
-    by_name = {profiles[str(spec.get("source", name))].joined: name for name, spec in numeric.items()}
-    for candidate in VALUE_NAMES:
-        if candidate in by_name:
-            source = str(numeric[by_name[candidate]].get("source", by_name[candidate]))
-            decisions.append(Decision("value_column", source, "its name says that it is the monthly revenue"))
-            return by_name[candidate]
-    decisions.append(
-        Decision(
-            "value_column",
-            None,
-            "no column's name says that it is the monthly revenue",
-            "name it (value_column: COLUMN), or revenue at risk stays unknown",
-        )
-    )
-    return None
-
-
-def _same(connection: duckdb.DuckDBPyConnection, raw: RawTable, one: str, other: str) -> bool:
-    """Whether two columns say the same thing of every row, in whatever words."""
-    pairs = connection.execute(
-        f"SELECT count(*), count(DISTINCT a), count(DISTINCT b) FROM (SELECT DISTINCT "
-        f"{quote(one)}::VARCHAR AS a, "
-        f"{quote(other)}::VARCHAR AS b FROM {raw.relation})"
-    ).fetchone()
-    return bool(pairs and pairs[0] == pairs[1] == pairs[2])
-
-
-def _values(p: Profile) -> str:
-    return ", ".join(repr(value) for value, _ in p.values)
 
 
 def _ambiguous(field: str, what: str, candidates: Sequence[str], option: str) -> ContractError:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from churn_platform.errors import ContractError
 from churn_platform.sources.contract import parse_contract
+from churn_platform.sources.decimal_mark import read_by_mark
 from churn_platform.sources.engine import quote
 from churn_platform.sources.infer_relational import SAMPLE, TableInference
 from churn_platform.sources.inference import CURRENCY, Decision, Inference
 from churn_platform.sources.parsing import as_text
-from churn_platform.sources.profile import Profile, profile_table
+from churn_platform.sources.profile import Profile
 from churn_platform.sources.readers import RawTable, read_files
 from churn_platform.sources.vocabulary import ENTITY_NAMES, EVENT_TIMES
 
@@ -67,11 +68,12 @@ def infer_purchases(
     decisions: list[Decision] = []
     headless = raw.layout is not None and not raw.layout.header
     names: dict[str, str] = {}
-    profiles = profile_table(connection, raw, limit=SAMPLE)
+    marked = read_by_mark(connection, raw, table=ORDERS, limit=SAMPLE)
     if headless:
-        names = _names_by_values(profiles, raw.files[0], decisions)
+        names = _names_by_values(marked.profiles, raw.files[0], decisions)
         raw = _renamed(raw, names)
-        profiles = profile_table(connection, raw, limit=SAMPLE)
+        marked = read_by_mark(connection, raw, table=ORDERS, limit=SAMPLE)
+    profiles = marked.profiles
     entity = id or _customer(profiles)
     if entity is None or entity not in profiles:
         raise ContractError(
@@ -79,7 +81,7 @@ def infer_purchases(
             mend=f"Name it with --id COLUMN. It has: {', '.join(profiles)}.",
             field="id",
         )
-    builder = TableInference(ORDERS, raw, profiles, decisions)
+    builder = TableInference(ORDERS, raw, marked, decisions)
     builder.entity = entity
     if builder._event_time() is None and (moment := _moment(profiles)) is not None:
         builder.event = moment

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from churn_platform.errors import ContractError, SourceMissingError
 from churn_platform.sources.contract import parse_contract
 from churn_platform.sources.cross_rules import INSIDE, SUBSCRIPTION
+from churn_platform.sources.decimal_mark import Marked, read_by_mark
 from churn_platform.sources.infer_links import find_flag, find_way
+from churn_platform.sources.infer_names import left_out, oddity
 from churn_platform.sources.inference import (
     ARRIVAL_DOUBT,
     CURRENCY,
@@ -24,9 +26,10 @@ from churn_platform.sources.inference import (
     canonical_names,
     column_plain,
 )
-from churn_platform.sources.profile import Profile, profile_table
+from churn_platform.sources.outcome_names import meaning
+from churn_platform.sources.profile import Profile
 from churn_platform.sources.readers import CSV_SUFFIXES, PARQUET_SUFFIXES, RawTable, read_files
-from churn_platform.sources.tables import LABEL_COLUMN, PASSED_COLUMNS
+from churn_platform.sources.tables import RESERVED
 from churn_platform.sources.vocabulary import (
     CANONICAL,
     CHANGING,
@@ -49,6 +52,10 @@ FREE_TEXT = 0.5
 NEARLY = 0.99
 """An id that is different in this share of rows is meant to be the key."""
 MANY_TEXTS = 1_000
+OUTCOME_WHY = (
+    "its name says that it holds the outcome",
+    "was it known before one left? Then fill in the next line; better, say since when (known_at)",
+)
 LINKS = (SUBSCRIPTION, "order_id", "product_id")
 """Ids that features and rules follow from row to row."""
 
@@ -136,7 +143,7 @@ def infer_relational(
     ways: dict[str, dict[str, Any]] = {}
     raws = {name: _open(connection, name, path) for name, path in found.tables.items()}
     builders = [
-        TableInference(name, raw, profile_table(connection, raw, limit=SAMPLE), decisions, id)
+        TableInference(name, raw, read_by_mark(connection, raw, table=name, limit=SAMPLE), decisions, id)
         for name, raw in raws.items()
     ]
     for builder in sorted(builders, key=lambda b: b.entity is None):
@@ -237,11 +244,12 @@ class TableInference:
         self,
         name: str,
         raw: RawTable,
-        profiles: Mapping[str, Profile],
+        marked: Marked,
         decisions: list[Decision],
         id: str | None = None,
     ) -> None:
-        self.name, self.raw, self.profiles, self.decisions = name, raw, profiles, decisions
+        self.name, self.raw, self.marked, self.decisions = name, raw, marked, decisions
+        self.profiles = marked.profiles
         self.kind: Profile | None = None
         self.event: str | None = None
         self.entity = self._named((id.casefold(),)) if id else None
@@ -292,6 +300,9 @@ class TableInference:
         key = self._key(entity, event)
         named = {"entity": entity} if way is None else {"via": dict(way)}
         table: dict[str, Any] = {"path": path, **named, "key": key, "event_time": event}
+        if self.marked.decimal != ".":
+            table["decimal"] = self.marked.decimal
+        self.decisions += self.marked.decisions
         if ingested:
             table["ingested_at"] = ingested
         else:
@@ -373,17 +384,29 @@ class TableInference:
             name = p.name if name in taken else name
             taken.add(name)
             chosen.append((p, name))
-        names = canonical_names([name for _, name in chosen], (*PASSED_COLUMNS, LABEL_COLUMN))
+        names = canonical_names([name for _, name in chosen], RESERVED)
         columns: dict[str, dict[str, Any]] = {}
         for p, wanted in chosen:
             name = names[wanted]
             fields, reason, doubt = self._typed(p, helpers.get(p.name))
             fields["type"] = "text" if name in LINKS else fields["type"]
+            if self._is_outcome(p):
+                if self.name == "accounts":
+                    fields["temporality"] = "immutable"
+                left = left_out(self.name, p.name, name, fields, OUTCOME_WHY, review=True)
+                self.decisions.append(replace(left, column=f"{self.name}.{p.name}"))
+                continue
             columns[name] = column_plain(name, p.name, **fields)
-            self._say(f"columns.{name}", p.name, reason, doubt)
+            place = f"tables.{self.name}.columns.{name}"
+            self.decisions += oddity(self.raw, p.name, name).decisions(place, reason, doubt)
             if self.name == "churn_events" and self.kind is None and p.name.casefold() in KIND_NAMES:
                 self.kind = p
         return columns
+
+    def _is_outcome(self, p: Profile) -> bool:
+        if self.name == "churn_events":
+            return False
+        return OUTCOME.search(p.joined) is not None or meaning(self.raw.header(p.name)) in ("label", "score", "written")
 
     def _is_link(self, p: Profile) -> bool:
         return CANONICAL.get(self.name, {}).get(p.name.casefold(), p.name.casefold()) in LINKS
@@ -393,8 +416,10 @@ class TableInference:
             return "it is empty", None
         if p.kind == "other":
             return "it holds nested values", None
-        if self.name != "churn_events" and OUTCOME.search(p.joined):
-            return "its name says that it holds the outcome", "add it only if it was known before"
+        if self._is_outcome(p):
+            return None  # said with the line that takes it in
+        if p.name in self.marked.unclear:
+            return self.marked.unclear[p.name]
         texts = p.kind == "text" and p.numbers < 1 and p.times < 0.95 and not self._is_link(p)
         if texts and p.unique > FREE_TEXT and p.rows > 20:
             return "free text, or a name", None

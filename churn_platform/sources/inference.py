@@ -26,6 +26,8 @@ class Decision:
         reason: why.
         doubt: what should be looked at, since the data alone cannot tell; None where there is none.
         line: what inference cannot know, as a line to fill in; it stands commented out after the role's own.
+        within: of a column that is not read: the mapping that its line belongs to, such as
+            ``tables.snapshot.columns``.
     """
 
     role: str
@@ -33,10 +35,17 @@ class Decision:
     reason: str
     doubt: str | None = None
     line: str | None = None
+    within: str | None = None
 
     def to_json(self) -> dict[str, str | None]:
         """For programs."""
-        return {"role": self.role, "column": self.column, "reason": self.reason, "doubt": self.doubt}
+        return {
+            "role": self.role,
+            "column": self.column,
+            "reason": self.reason,
+            "doubt": self.doubt,
+            "line": self.line,
+        }
 
     @property
     def comment(self) -> str:
@@ -71,11 +80,14 @@ class Inference:
     def to_yaml(self) -> str:
         """The contract as YAML in which each reason is a comment; it loads as an equal contract."""
         at = {d.role: d for d in self.decisions if d.role != NOT_READ and d.line is None}
-        after = {d.role: d for d in self.decisions if d.line is not None}
+        after = {d.role: d for d in self.decisions if d.role != NOT_READ and d.line is not None}
+        within = [d for d in self.decisions if d.within is not None]
         text = yaml.safe_dump(plain(self.contract), sort_keys=False, allow_unicode=True, width=10_000)
         lines = [_HEADER]
         used: set[str] = set()
-        for path, line in _paths(text):
+        paths = _paths(text)
+        ends = {d.within: _end_of(str(d.within), paths) for d in within}
+        for position, (path, line) in enumerate(paths):
             decision = at.get(path)
             indent = " " * (len(line) - len(line.lstrip(" -")))
             if decision is not None and path not in used:
@@ -84,9 +96,14 @@ class Inference:
             lines.append(line)
             if path and (unknown := after.pop(path, None)) is not None:
                 lines += [f"{indent}# {unknown.comment}", f"{indent}# {unknown.line}"]
+            for left in within:
+                if ends[left.within] == position:
+                    inside = " " * (2 * (str(left.within).count(".") + 1))
+                    lines += [f"{inside}# {left.column}: {left.comment}", f"{inside}# {left.line}"]
         rest = [d for d in at.values() if d.role not in used] + list(after.values())
         lines += [f"# {d.role}: {d.comment}" for d in rest]
-        if left_out := [d for d in self.decisions if d.role == NOT_READ]:
+        placed = [d for d in within if ends[d.within] is not None]
+        if left_out := [d for d in self.decisions if d.role == NOT_READ and d not in placed]:
             lines.append("# Not read:")
             lines += [f"#   {d.column}: {d.comment}" for d in left_out]
         return "\n".join(lines) + "\n"
@@ -111,6 +128,17 @@ def _paths(text: str) -> list[tuple[str, str]]:
         stack.append((depth, key))
         found.append((".".join(name for _, name in stack), line))
     return found
+
+
+def _end_of(mapping: str, paths: Sequence[tuple[str, str]]) -> int | None:
+    """The last line of a mapping; None where it is not there."""
+    inside = [n for n, (path, _) in enumerate(paths) if path == mapping or path.startswith(f"{mapping}.")]
+    if not inside:
+        return None
+    last = inside[-1]
+    while last + 1 < len(paths) and not paths[last + 1][0]:  # items of a list and texts that go on
+        last += 1
+    return last
 
 
 def canonical_names(columns: Sequence[str], reserved: Sequence[str]) -> dict[str, str]:

@@ -14,8 +14,8 @@ from churn_platform.records.home import Home
 from churn_platform.sources.calendar import Calendar
 from churn_platform.sources.contract import Contract, load_contract
 from churn_platform.sources.file_digests import FileDigests
-from churn_platform.sources.rates import converts
-from churn_platform.sources.readers import part_files
+from churn_platform.sources.rates import converts, rate_files
+from churn_platform.sources.readers import locate
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,18 @@ class SourceLocation:
     def fingerprint(self, table: str) -> str:
         """Digest of the contract and of the table's files (path and content): says whether to look again.
 
-        A file is read once for as long as its size and time of change stay.
+        A file is read once for as long as its size and time of change stay. The files are those that the door opens.
+
+        Raises:
+            SourceMissingError, ContractError: what :func:`~churn_platform.sources.readers.locate` raises.
         """
         root = self.path if self.path.is_dir() else self.path.parent
         spec = self.contract.tables[table]
-        files = part_files(spec, self.path, name=table)
+        files = locate(spec, self.path, name=table)
         if spec.via is not None:  # whose its rows are is said there
-            files += part_files(self.contract.tables[spec.via.table], self.path, name=spec.via.table)
-        if (rates := self.contract.rates) is not None and converts(self.contract, spec):
-            files += tuple(file for file in (root / rates.path,) if file.is_file())
+            files += locate(self.contract.tables[spec.via.table], self.path, name=spec.via.table)
+        if converts(self.contract, spec):
+            files += rate_files(self.contract, self.path)
         names = [f.relative_to(root).as_posix() if f.is_relative_to(root) else str(f) for f in files]
         known = FileDigests(self.facts / "digests.json")
         text = json.dumps([self.contract_text, list(zip(names, known.of(files), strict=True))])

@@ -105,13 +105,25 @@ def _list(values: tuple[str, ...]) -> str:
     return "(" + ", ".join(literal(value) for value in values) + ")"
 
 
+def point_for_comma(text: str) -> str:
+    """SQL: a number with a decimal comma, whose points group thousands, as one with a point.
+
+    What is no such number gets a mark that no number has: 12.50 beside 12,50 is unreadable, never 1250.
+    """
+    rewritten = f"replace(replace({text}, '.', ''), ',', '.')"
+    return f"CASE WHEN regexp_matches({text}, {literal(_WITH_COMMA)}) THEN {rewritten} ELSE '?' || {text} END"
+
+
+_WITH_COMMA = r"^[+-]?((\d{1,3}(\.\d{3})+|\d+)(,\d*)?|,\d+)([eE][+-]?\d+)?$"
+
+
 def parse(raw: str, duckdb_type: str, column: Column, *, alias: str, timezone: str, decimal: str, where: str) -> Parsed:
     """SQL that reads a column by its contract.
 
     Args:
         raw: SQL of the raw value.
         duckdb_type: its type in the file.
-        alias: the name of the typed value; ``u_``, ``t_`` and ``n_`` before it name the steps to it.
+        alias: the name of the typed value; ``u_``, ``t_``, ``w_`` and ``n_`` before it name the steps to it.
         timezone: the zone of times without an offset.
         decimal: the decimal mark of numbers in text.
         where: the place in the contract, for errors.
@@ -135,10 +147,10 @@ def parse(raw: str, duckdb_type: str, column: Column, *, alias: str, timezone: s
             field=where,
         )
     text = _present(raw, column.missing)
-    if column.type in ("number", "integer") and decimal == ",":
-        text = f"replace(replace({text}, '.', ''), ',', '.')"
     cast, value, present = found
     steps = [(f"t_{alias}", text)] if kind == "text" or column.type == "boolean" else []
+    if kind == "text" and column.type in ("number", "integer") and decimal == ",":
+        steps = [(f"w_{alias}", text), (f"t_{alias}", point_for_comma(f"w_{alias}"))]
     steps += [(f"n_{alias}", cast), (alias, value)]
     if present is None:
         return Parsed(tuple(steps), alias, None)

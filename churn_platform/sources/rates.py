@@ -76,19 +76,21 @@ def converted(parsed: str, contract: Contract, table: Table, money: dict[str, st
     )
 
 
-def load_rates(connection: duckdb.DuckDBPyConnection, contract: Contract, table: str, source: Path) -> None:
-    """Read the rate table, where a table needs it and it is not there yet.
+def rate_files(contract: Contract, source: Path) -> tuple[Path, ...]:
+    """The files of the rate table, as for every other table: of the source, or of its copy on this machine.
+
+    Args:
+        source: the folder that the paths of the contract are relative to, or the file of a snapshot.
 
     Raises:
-        SourceMissingError, ContractError: no such file or column.
-        DataFaultError: a day or a rate that cannot be one, or two rates of a currency on one day.
+        SourceMissingError: nothing is there.
     """
-    from churn_platform.sources.contract import Column, Table
-    from churn_platform.sources.readers import part_files, read_files
+    from churn_platform.sources.contract import Table
+    from churn_platform.sources.readers import part_files
 
     spec = contract.rates
-    if spec is None or not converts(contract, contract.tables[table]) or _exists(connection):
-        return
+    if spec is None:
+        return ()
     folder = source if source.is_dir() else source.parent
     files = part_files(Table(path=spec.path), folder, name="rates")
     if not files:
@@ -97,6 +99,23 @@ def load_rates(connection: duckdb.DuckDBPyConnection, contract: Contract, table:
             mend="Deliver it with the tables, or mend the path.",
             field="rates.path",
         )
+    return files
+
+
+def load_rates(connection: duckdb.DuckDBPyConnection, contract: Contract, table: str, source: Path) -> None:
+    """Read the rate table, where a table needs it and it is not there yet.
+
+    Raises:
+        SourceMissingError, ContractError: no such file or column.
+        DataFaultError: a day or a rate that cannot be one, or two rates of a currency on one day.
+    """
+    from churn_platform.sources.contract import Column
+    from churn_platform.sources.readers import read_files
+
+    spec = contract.rates
+    if spec is None or not converts(contract, contract.tables[table]) or _exists(connection):
+        return
+    files = rate_files(contract, source)
     raw = read_files(connection, files, name="rates", expected=[spec.date, spec.currency, spec.rate])
     inputs, steps = [], []
     for position, role in enumerate(("date", "currency", "rate")):

@@ -18,6 +18,7 @@ from churn_platform.sources.readers_csv import (
     CsvLayout,
     csv_relation,
     escaped_paths,
+    miscut_lines,
     sniff_encoding,
     sniff_header,
 )
@@ -31,11 +32,13 @@ __all__ = [
     "CSV_SUFFIXES",
     "DELIMITERS",
     "PARQUET_SUFFIXES",
+    "PLACES",
     "RawTable",
     "locate",
     "open_table",
     "read_files",
     "rejected_lines",
+    "rejected_places",
     "scans_so_far",
     "sniff_encoding",
     "sniff_header",
@@ -44,6 +47,8 @@ __all__ = [
 _PLAIN, _PACKED = (".csv", ".tsv", ".txt"), (".gz", ".bz2", ".zst", ".zip")
 CSV_SUFFIXES = (*_PLAIN, *(plain + packed for plain in _PLAIN for packed in _PACKED), ".zip")
 PARQUET_SUFFIXES = (".parquet", ".pq")
+PLACES = 3
+"""How many broken lines are named."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,15 @@ class RawTable:
     def title(self) -> str:
         """What people call it: the name of its first file, or of the database's table."""
         return self.relation_name or self.files[0].name
+
+    @property
+    def renamed(self) -> dict[str, int]:
+        """Columns whose header is empty or stands there before → their position, counted from 1."""
+        return {name: at for name, _, at in (self.layout.renamed if self.layout else ())}
+
+    def header(self, column: str) -> str:
+        """What the file's header says of a column; its name where that was not changed."""
+        return next((h for name, h, _ in (self.layout.renamed if self.layout else ()) if name == column), column)
 
     def column(self, name: str, *, role: str) -> str:
         """The column's name as the file writes it (blanks around it and case do not matter where that is
@@ -265,6 +279,36 @@ def rejected_lines(connection: duckdb.DuckDBPyConnection, since: int = -1, raw: 
         found = connection.execute(f"SELECT {raw.miscut}").fetchone()
         lost += int(found[0]) if found else 0
     return lost
+
+
+def rejected_places(
+    connection: duckdb.DuckDBPyConnection, since: int = -1, raw: RawTable | None = None, *, limit: int = PLACES
+) -> tuple[str, ...]:
+    """Where the first of :func:`rejected_lines` stand and what is wrong with them, such as "line 7 (too few fields)";
+    the file is named where there are several."""
+    found: list[str] = []
+    if _has_rejects(connection):
+        rows = connection.execute(
+            "SELECT s.file_path, e.line, min(e.error_type) FROM reject_errors e "
+            "JOIN reject_scans s USING (scan_id, file_id) WHERE e.scan_id > ? GROUP BY ALL ORDER BY 1, 2 LIMIT ?",
+            [since, limit],
+        ).fetchall()
+        several = raw is not None and len(raw.paths) > 1
+        for path, line, kind in rows:
+            where = f" of {Path(path).name}" if several else ""
+            found.append(f"line {line}{where} ({_FAULTS.get(str(kind), str(kind).lower())})")
+    if raw is not None and raw.miscut is not None and raw.layout is not None and len(found) < limit:
+        paths = raw.paths or tuple(str(file) for file in raw.files)
+        found += miscut_lines(raw.layout, paths, limit - len(found))
+    return tuple(found)
+
+
+_FAULTS = {
+    "MISSING COLUMNS": "too few fields",
+    "TOO MANY COLUMNS": "too many fields",
+    "UNQUOTED VALUE": "a quote that is not closed",
+    "LINE SIZE OVER MAXIMUM": "longer than a line may be: is a quote not closed?",
+}
 
 
 def _rejected(connection: duckdb.DuckDBPyConnection, since: int) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from churn_platform.errors import ContractError, SourceMissingError
 from churn_platform.sources.engine import literal
+from churn_platform.sources.readers_foreign import refuse_foreign
 from churn_platform.sources.readers_packed import (
     UNREADABLE,
     Packing,
@@ -53,6 +54,7 @@ class CsvLayout:
         names: the columns' names; ``column1`` and so on where there is no header.
         mixed: whether lines end in different ways, which DuckDB reads only when it is lenient.
         packing: None where the file is plain.
+        renamed: (name, header, position) of columns whose header is empty or stands there before; counted from 1.
     """
 
     encoding: str
@@ -61,6 +63,7 @@ class CsvLayout:
     names: tuple[str, ...]
     mixed: bool = False
     packing: Packing | None = None
+    renamed: tuple[tuple[str, str, int], ...] = ()
 
     @property
     def looks_headless(self) -> bool:
@@ -138,8 +141,11 @@ def _plain(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], stated:
     plain: dict[Path, bool] = {}
     for file in files:
         packing = packing_of(file)
+        refuse_foreign(file, stated)
         members = unpack_members(file, packing, work_folder(connection)) if packing in ("bz2", "zip") else [file]
         for member in members:
+            if member != file:
+                refuse_foreign(member, stated)
             encoding = foreign_encoding(member, stated)
             target = recode(member, encoding, work_folder(connection)) if encoding else member
             plain[target] = encoding is not None
@@ -225,6 +231,21 @@ def _cut(layout: CsvLayout, files: Sequence[Path], mark: str = "") -> str:
 
 def _miscut(layout: CsvLayout, files: Sequence[Path]) -> str:
     return f"(SELECT count(*) FROM {_cut(layout, files)} WHERE len(f) <> {len(layout.names)})"
+
+
+def miscut_lines(layout: CsvLayout, paths: Sequence[str], limit: int) -> list[str]:
+    """The first lines of ``whitespace`` files with too few or too many columns, in words."""
+    found: list[str] = []
+    for path in paths:
+        with open_bytes(Path(path)) as stream:
+            for number, line in enumerate(stream, start=1):
+                fields = len(re.findall(_FIELD, line.decode(layout.encoding, errors="replace")))
+                if fields and fields != len(layout.names):
+                    where = f" of {Path(path).name}" if len(paths) > 1 else ""
+                    found.append(f"line {number}{where} (too {'few' if fields < len(layout.names) else 'many'} fields)")
+                    if len(found) == limit:
+                        return found
+    return found
 
 
 def _quoted(name: str) -> str:
@@ -329,7 +350,9 @@ def _sniff(
         header = not (len(rows) > 1 and any(_is_value(field) for field in rows[0]))
     if not header:
         return CsvLayout(encoding, delimiter, False, tuple(f"column{i}" for i in range(1, len(rows[0]) + 1)))
-    return CsvLayout(encoding, delimiter, True, _names(rows[0]))
+    names = _names(rows[0])
+    renamed = ((name, field, at) for at, (name, field) in enumerate(zip(names, rows[0], strict=True), start=1))
+    return CsvLayout(encoding, delimiter, True, names, renamed=tuple(one for one in renamed if one[0] != one[1]))
 
 
 def _rows(text: str, delimiter: str) -> list[list[str]]:

@@ -22,6 +22,9 @@ PASSED_COLUMNS = ("customer_id", "row_id", "event_time", "ingested_at")
 LABEL_COLUMN = "label_raw"
 """The snapshot shape's label as the company writes it (text). Never a feature."""
 
+RESERVED = (*PASSED_COLUMNS, LABEL_COLUMN, "event_timestamp", "created_timestamp")
+"""Names that cleaned tables and feature tables give columns of their own: no column of a company's may have them."""
+
 
 def observation_time(observation: str) -> datetime:
     """The instant (naive UTC) of an observation key.

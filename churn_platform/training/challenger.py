@@ -116,10 +116,10 @@ def train(
     say("reading the training set", 0.0)
     rows = training_set.load(store)
     split = temporal_split(_months_with_rows(rows), training_set.spec["horizon_days"], training_set.spec["gap_days"])
-    check_months(training_set.spec.get("chosen_on", ()), split.train)
+    check_months(training_set.spec.get("chosen_on", ()), split)
     y = rows.label
     learned = np.isin(rows.observation, split.train)
-    seen = churners(y[learned], rows.group[learned])
+    seen = churners(y[learned], rows.customer[learned])
     tier = evidence_tier(seen)
     if tier == "rules":
         raise _too_few(seen, training_set.spec["shape"])
@@ -138,6 +138,10 @@ def train(
 
     floors: dict[str, Floats] = {"logistic_regression": floor}
     notes = list(split.notes)
+    notes += [
+        f"{leak['column']} passed the leak gate after a review ({leak['review']}): {leak['evidence']}".rstrip(".")
+        for leak in training_set.reviewed
+    ]
     if not split.holdout:
         notes.append(
             "out of fold, not nested: search and calibration have seen the rows of every fold, which flatters slightly"
@@ -152,7 +156,7 @@ def train(
     predictions = Predictions(
         row=judged.astype(np.int64),
         observation=rows.observation[judged],
-        group=rows.group[judged],
+        group=rows.customer[judged],
         label=y[judged],
         mrr=rows.mrr[judged],
         margin=predicted,
@@ -232,9 +236,19 @@ def _choose(
     """The learner for this much evidence, the logistic regression as floor, and the record of the search."""
     y = material.rows.label
     say("searching the logistic regression", 0.05)
-    strength = search_logistic(material.encoder, material.encoded, y, material.folds)
+    strength = search_logistic(
+        material.encoder,
+        material.encoded,
+        y,
+        material.folds,
+        groups=material.rows.customer,
+        cautious=material.tuned_on == "grouped" and len(material.holdout) > 0,
+    )
     logistic = LinearLearner(material.encoder, strength.c)
-    record: dict[str, Any] = {"logistic": {f"{c:g}": loss for c, loss in strength.losses.items()}}
+    record: dict[str, Any] = {
+        "logistic": {f"{c:g}": loss for c, loss in strength.losses.items()},
+        "logistic_se": strength.se,
+    }
     if tier == "small":
         return logistic, logistic, record
     found = search(
@@ -310,7 +324,7 @@ def _parts(
             "training": training_set.spec_digest,
             "observations": list(split.train),
             "rows": len(train),
-            "churners": churners(y, rows.group[train]),
+            "churners": churners(y, rows.customer[train]),
             "base_rate": float(np.mean(y)),
             "tier": tier,
             "params": dict(params),

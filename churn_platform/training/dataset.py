@@ -4,7 +4,7 @@ influence."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from churn_platform.errors import NotEnoughDataError, TrainingError
+from churn_platform.evaluation.splits import SNAPSHOT
 from churn_platform.features.catalogue import Feature, catalogue_from_json
 from churn_platform.settings import settings
 from churn_platform.training.encode import Floats
@@ -30,7 +31,8 @@ class TrainingRows:
     Attributes:
         columns: feature name → values: float64 with NaN, or text with None.
         observation: observation date keys.
-        group: the customer's number; in a snapshot the number of the set of equal rows.
+        group: what may not be divided between folds: the customer's number; in a snapshot the number of the set of
+            equal rows.
         label: 1 voluntary churn, 0 retained.
         mrr: monthly revenue, NaN where unknown.
     """
@@ -43,6 +45,12 @@ class TrainingRows:
 
     def __len__(self) -> int:
         return len(self.label)
+
+    @property
+    def customer(self) -> npt.NDArray[np.int64]:
+        """Whose each row is (n): in a snapshot each row is a customer of its own, however equal to another."""
+        flat = bool(len(self)) and bool((self.observation == SNAPSHOT).all())
+        return np.arange(len(self), dtype=np.int64) if flat else self.group
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,19 @@ class TrainingSet:
             "keys": self.keys_digest,
             "inputs": dict(self.inputs),
         }
+
+    @property
+    def reviewed(self) -> tuple[Mapping[str, Any], ...]:
+        """What the leak gate found and people let pass: ``column``, ``evidence`` and ``review`` each."""
+        return tuple(self.spec.get("reviewed_leaks", ()))
+
+    def with_reviewed(self, leaks: Sequence[Mapping[str, Any]], store: ContentStore) -> TrainingSet:
+        """This training set with the findings that were let pass, which all that is made from it can tell."""
+        if not leaks:
+            return self
+        kept = [{name: leak[name] for name in ("column", "kind", "evidence", "review")} for leak in leaks]
+        spec = {**self.spec, "reviewed_leaks": kept}
+        return replace(self, spec=spec, spec_digest=store.put_json(spec))
 
     def put(self, store: ContentStore) -> str:
         """Store the description; the digest to keep as the asset's reference."""

@@ -214,10 +214,8 @@ def duplicate_leaks(
     for name in columns:
         if len(np.unique(hashes[name])) < LIKE_AN_ID * distinct or len(columns) < 3:
             continue
-        with np.errstate(over="ignore"):
-            rest = whole - hashes[name] + np.where(y == 1, np.uint64(1), np.uint64(2)) * np.uint64(0xD6E8FEB86659FD93)
-        copies = distinct - min(distinct, len(np.unique(rest)))
-        if copies > COPIES * distinct:
+        copies, chance = _copies(name, hashes, y, distinct)
+        if copies > COPIES * distinct + 2 * chance:
             found.append(
                 Leak(
                     "duplicates",
@@ -229,6 +227,20 @@ def duplicate_leaks(
                 )
             )
     return tuple(found)
+
+
+def _copies(name: str, hashes: Mapping[str, npt.NDArray[np.uint64]], y: Array, distinct: int) -> tuple[int, int]:
+    """Different rows that are equal without the column ``name``, label and all; and how many are so by chance, which is
+    what is left when the richest of the other columns is shuffled: a plan and a region repeat without anybody
+    copying rows."""
+    others = {other: values for other, values in hashes.items() if other != name}
+    richest = max(others, key=lambda other: len(np.unique(others[other])))
+    shuffled = np.random.default_rng(0).permutation(others[richest])
+    with np.errstate(over="ignore"):
+        label = np.where(y == 1, np.uint64(1), np.uint64(2)) * np.uint64(0xD6E8FEB86659FD93)
+        rest = np.sum(np.stack([label, *others.values()]), axis=0, dtype=np.uint64)
+        mixed = rest - others[richest] + shuffled
+    return distinct - min(distinct, len(np.unique(rest))), len(y) - len(np.unique(mixed))
 
 
 def hashed(name: str, values: Array) -> npt.NDArray[np.uint64]:

@@ -7,7 +7,6 @@ looked at.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,11 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from churn_platform.evaluation.splits import SNAPSHOT
+from churn_platform.features.origin import origins
 from churn_platform.sources.check import CheckReport, Finding
-from churn_platform.training.leak import Leak, refuse
+from churn_platform.sources.outcome_names import meaning, planned
+from churn_platform.training.leak import Leak, apply_reviews, refuse
 from churn_platform.training.leak_rows import Array, column_leaks, duplicate_leaks, hashed, training_leaks
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from churn_platform.records.store import ContentStore
@@ -29,25 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Leak", "contract_leaks", "find_leaks", "flat_leaks", "leak_findings", "refuse", "table_leaks"]
 
-_STEM = re.compile(r"(churn|attrit|cancel|exit|terminat|leav(ing|er)|offboard)")
-_LABEL = re.compile(
-    r"(is|has|did|customer|account|user)?(churn(ed|er)?|attrition|attrited|exited|cancell?ed|terminated|defected|hasleft)"
-    r"(flag|label|status|value|yn|ind|indicator)?"
-)
-_WRITTEN = frozenset(("reason", "category", "type", "comment", "feedback", "survey", "competitor", "note"))
-"""Words that, with one of leaving, name what is written down when somebody leaves."""
-_SCORES = frozenset(("score", "prob", "probability", "risk", "propensity", "rank", "decile", "prediction", "predicted"))
-_RATED = frozenset(("health", "risk", "retention"))
-_TIMES = frozenset(("at", "on", "date", "day", "time", "ts", "timestamp"))
-_ENDS = frozenset(("end", "ended", "ends", "closed", "closing", "stopped", "left"))
-_TOGETHER = re.compile(
-    r"(churn(ed)?|attrition|cancel(ed|led|lation)?|exit|termination)"
-    r"(?P<what>reason|category|date|day|month|time|type|comment|score|prob(ability)?|risk)s?"
-    r"|(?P<rated>health|risk|retention)(score|rating|index)|(?P<end>end|ended|closed)(at|date|time)"
-)
-"""Names without anything between their words."""
-_PLANNED = re.compile(r"contract|term(s|end)|trial|renew|plan|due|expir|next|valid|schedul|until|period|commit")
-"""Words of times that lie in the future by their nature."""
 LATE_SHARE = 0.01
 
 
@@ -75,11 +58,11 @@ def contract_leaks(contract: Contract) -> tuple[Leak, ...]:
 
 def _named(contract: Contract, place: str, name: str, source: str, column: Column) -> Leak | None:
     table = place.split(".", maxsplit=1)[0]
-    later = "rename it" if contract.shape == SNAPSHOT else "say since when (known_at)"
-    out = f"Take it out of tables.{table}.columns; if it was known before, {later}."
+    later = "" if contract.shape == SNAPSHOT else "; if it became known before one left, say when (known_at)"
+    out = f"Take it out of tables.{table}.columns{later}."
     if contract.label.column is not None and source == contract.label.column:
         return Leak("label", place, "it is the label itself.", f"Take it out of tables.{table}.columns.")
-    meanings = {_meaning(text) for text in (name, source)}
+    meanings = {meaning(text) for text in (name, source)}
     dated = table in ("accounts", "subscriptions", SNAPSHOT) and column.type in ("timestamp", "category", "text")
     if "label" in meanings:
         return Leak("label", place, f"the name {source!r} is that of the label.", out)
@@ -90,26 +73,6 @@ def _named(contract: Contract, place: str, name: str, source: str, column: Colum
     if "end" in meanings and dated:
         return Leak("post_outcome", place, f"the name {source!r} is that of the day on which one left.", out)
     return None
-
-
-def _meaning(name: str) -> str | None:
-    """What a column's name says that it is: label, score, written, end; None: nothing of that."""
-    words = re.findall(r"[a-z0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name).lower())
-    joined, all_words = "".join(words), set(words)
-    leaving = any(_STEM.match(word) for word in words)
-    together = _TOGETHER.fullmatch(joined)
-    if _LABEL.fullmatch(joined):
-        return "label"
-    said = (together.group("what") or "") if together else ""
-    rated = (all_words & _RATED and all_words & {"score", "rating", "index"}) or (together and together["rated"])
-    if rated or (leaving and all_words & _SCORES) or said in ("score", "prob", "probability", "risk"):
-        return "score"
-    if words[:1] in (["predicted"], ["prediction"]) or joined.startswith("naivebayes"):
-        return "score"
-    if said or (leaving and len(words) > 1 and (words[-1] in {*_TIMES, "month"} or all_words & _WRITTEN)):
-        return "written"
-    ends = len(words) > 1 and words[-1] in _TIMES and words[-2] in _ENDS
-    return "end" if (ends or (together and together["end"])) and not _PLANNED.search(joined) else None
 
 
 # What the cleaned tables hold
@@ -135,7 +98,7 @@ def table_leaks(contract: Contract, versions: Mapping[str, TableVersion], store:
                 if column.type == "timestamp"
                 and column.known_at is None
                 and column.effective is None
-                and not _PLANNED.search(re.sub(r"[^a-z0-9]", "", f"{name}{column.source or ''}".lower()))
+                and not planned(f"{name}{column.source or ''}")
             ]
             if not times:
                 continue
@@ -185,8 +148,9 @@ def flat_leaks(contract: Contract, source: Path) -> tuple[Leak, ...]:
             f"SELECT {', '.join(['label', *(c.alias for c in chosen.values())])} FROM flat "
             "WHERE label IS NOT NULL ORDER BY rid"
         ).to_arrow_table()
+    named = contract_leaks(contract)
     if not chosen or not made.num_rows:
-        return contract_leaks(contract)
+        return apply_reviews(named, contract, origins(contract))
     positive = str(contract.label.positive).strip().lower()
     y = np.asarray([int(str(v).strip().lower() == positive) for v in made.column("label").to_pylist()], dtype=np.int8)
     columns: dict[str, Array] = {}
@@ -200,19 +164,18 @@ def flat_leaks(contract: Contract, source: Path) -> tuple[Leak, ...]:
         whole = np.sum(np.stack([hashed(n, v) for n, v in columns.items()]), axis=0, dtype=np.uint64)
     group = np.unique(whole, return_inverse=True)[1].astype(np.int64)
     observation = np.full(len(y), SNAPSHOT, dtype=object)
-    return _once(
-        (
-            *contract_leaks(contract),
-            *duplicate_leaks(columns, y, group, observation, shape=SNAPSHOT),
-            *column_leaks(columns, y, group),
-        )
+    found = (
+        *named,
+        *duplicate_leaks(columns, y, group, observation, shape=SNAPSHOT),
+        *column_leaks(columns, y, group),
     )
+    return _once(apply_reviews(found, contract, origins(contract)))
 
 
 def _once(leaks: Iterable[Leak]) -> tuple[Leak, ...]:
-    """The first leak of each column."""
+    """The first leak of each column; what has not been reviewed comes before what has."""
     seen: dict[str, Leak] = {}
-    for leak in leaks:
+    for leak in sorted(leaks, key=lambda leak: leak.review is not None):
         seen.setdefault(leak.column.split(".")[-1], leak)
     return tuple(seen.values())
 
@@ -222,26 +185,39 @@ def find_leaks(
     rows: TrainingRows,
     versions: Mapping[str, TableVersion],
     store: ContentStore,
+    since: Mapping[str, datetime] | None = None,
 ) -> tuple[Leak, ...]:
-    """Everything that the gate looks at, for a training set. See :func:`refuse`."""
+    """Everything that the gate looks at, for a training set; those with a ``review`` may pass. See :func:`refuse`.
+
+    Args:
+        since: see :meth:`~churn_platform.features.available.Available.of`.
+    """
     label = contract.label
-    return _once(
-        (
-            *contract_leaks(contract),
-            *table_leaks(contract, versions, store),
-            *training_leaks(rows, shape=contract.shape, horizon_days=label.horizon_days, gap_days=label.gap_days),
-        )
+    found = (
+        *contract_leaks(contract),
+        *table_leaks(contract, versions, store),
+        *training_leaks(rows, shape=contract.shape, horizon_days=label.horizon_days, gap_days=label.gap_days),
     )
+    return _once(apply_reviews(found, contract, origins(contract, since)))
 
 
 def leak_findings(report: CheckReport, source: Path) -> CheckReport:
-    """A check's report with the leaks of its contract, and of a flat file's rows, as findings that stop."""
-    found = contract_leaks(report.contract)
+    """A check's report with the leaks of its contract, and of a flat file's rows, as findings: they stop unless they
+    have been reviewed."""
+    found = apply_reviews(contract_leaks(report.contract), report.contract, {})
     if report.contract.shape == SNAPSHOT and not any(finding.fault is None for finding in report.findings):
         found = flat_leaks(report.contract, source)
     tables = {leak: leak.column.split(".")[0] if "." in leak.column else SNAPSHOT for leak in found}
     added = tuple(
-        Finding(tables[leak], None, (), f"Table {tables[leak]}: {leak.column}: {leak.evidence}", leak.mend, rule="leak")
+        Finding(
+            tables[leak],
+            None,
+            (),
+            f"Table {tables[leak]}: {leak.column}: {leak.evidence}",
+            "" if leak.review else leak.mend,
+            rule="leak",
+            reviewed=leak.review,
+        )
         for leak in found
     )
     return replace(report, findings=(*added, *report.findings))

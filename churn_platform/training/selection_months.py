@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from churn_platform.errors import TrainingError
-from churn_platform.evaluation.splits import forward_folds, temporal_split
+from churn_platform.evaluation.splits import Split, forward_folds, temporal_split
 
 STEPS = (3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 """Numbers of training months at which a choice is made, and not with every month: a new choice is a new set of
@@ -41,15 +41,16 @@ def selection_months(labels: Mapping[str, Mapping[str, Any]], horizon_days: int,
     return months if forward_folds(months, horizon_days, gap_days) else ()
 
 
-def check_months(chosen_on: Sequence[str], train: Sequence[str]) -> None:
+def check_months(chosen_on: Sequence[str], split: Split) -> None:
     """A model may be judged only on months that its features were not chosen on.
 
     Raises:
-        TrainingError: where a month of the choice is none that the model learns from.
+        TrainingError: where a month of the choice judges the model, or borders on one that does.
     """
-    if foreign := sorted(set(chosen_on) - set(train)):
+    judging = {*split.holdout, *split.embargoed} if split.holdout else set(split.train)
+    if seen := sorted(set(chosen_on) & judging):
         raise TrainingError(
-            f"The generated features were chosen on {foreign[0]}, which this model does not learn from: its evaluation "
+            f"The generated features were chosen on {seen[0]}, on which this model would be judged: its evaluation "
             "would flatter.",
             mend="Materialize candidate_features and feature_selection again.",
         )

@@ -121,6 +121,34 @@ def test_folds_never_divide_a_customer_and_share_the_churners(seed: int, folds: 
     assert (fold != stratified_groups(y, groups, folds, seed + 1)).any()
 
 
+@given(st.integers(0, 5), st.integers(2, 5), st.integers(12, 30))
+def test_few_large_groups_are_dealt_out_by_size(seed: int, folds: int, kinds: int) -> None:
+    """Sets of equal rows that hold both outcomes: none is divided, and each fold has its share of either."""
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, kinds, 2000)
+    y = (rng.random(2000) < 0.1 + 0.3 * groups / kinds).astype(int)
+    fold = stratified_groups(y, groups, folds, seed)
+    assert all(len(set(fold[groups == g].tolist())) == 1 for g in set(groups.tolist()))
+    left, rows = np.bincount(fold, weights=y, minlength=folds), np.bincount(fold, minlength=folds)
+    assert left.min() > 0.4 * y.sum() / folds
+    assert rows.min() > 0.4 * len(y) / folds
+    np.testing.assert_array_equal(fold, stratified_groups(y, groups, folds, seed))
+
+
+def test_one_large_group_among_many_small_ones() -> None:
+    groups = np.concatenate([np.zeros(600, dtype=int), np.arange(1, 1001)])
+    y = (np.arange(1600) % 4 == 0).astype(int)
+    fold = stratified_groups(y, groups, 4, 0)
+    assert np.bincount(fold, minlength=4).max() == 600, "nothing is put beside what fills a fold"
+
+
+def test_too_few_kinds_of_rows_are_named() -> None:
+    y, groups = np.tile([0, 1], 300), np.repeat([0, 1, 2], 200)
+    with pytest.raises(NotEnoughDataError, match="in 3 kinds of equal rows: too few for 5 folds") as raised:
+        stratified_groups(y, groups, 5, 0)
+    assert "more columns that tell customers apart" in raised.value.mend
+
+
 def test_more_folds_than_churners_is_an_error() -> None:
     with pytest.raises(NotEnoughDataError, match="too few for 3 folds"):
         stratified_groups(np.array([1, 1, 0, 0, 0]), np.arange(5), 3, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from tests.features.data import Row
@@ -132,13 +132,17 @@ def features(tables: dict[str, Rows], who: str, t: datetime) -> dict[str, Any] |
     return made
 
 
+def dates(rows: Rows) -> set[date]:
+    return {row["event_time"].date() for row in rows}
+
+
 def usage(rows: Rows, t: datetime, tenure: float, seats: Any, seats_before: Any) -> dict[str, Any]:
     recent = {n: window(rows, t, n) for n in (7, 30, 90)}
     prior = window(rows, t, 60, 30)
     reach = recent[90]
     made: dict[str, Any] = {
         "days_since_last_activity": (days(max(row["event_time"] for row in reach), t) if reach else min(tenure, 90.0)),
-        "weekday_share_90d": ratio(float(sum(row["event_time"].weekday() < 5 for row in reach)), float(len(reach))),
+        "weekday_share_90d": ratio(float(sum(day.weekday() < 5 for day in dates(reach))), float(len(dates(reach)))),
         "core_actions_per_active_seat_30d": ratio(total(recent[30], "core_actions"), total(recent[30], "active_seats")),
         "error_rate_30d": ratio(total(recent[30], "errors"), total(recent[30], "core_actions")),
         "logins_per_seat_30d": ratio(total(recent[30], "logins"), seats),
@@ -151,7 +155,7 @@ def usage(rows: Rows, t: datetime, tenure: float, seats: Any, seats_before: Any)
     current = made["seat_utilisation_30d"]
     made["seat_utilisation_change"] = None if current is None or then is None else current - then
     for n, rows_n in recent.items():
-        made[f"active_days_{n}d"] = float(len(rows_n))
+        made[f"active_days_{n}d"] = float(len(dates(rows_n)))
         made[f"active_seats_{n}d"] = mean(rows_n, "active_seats")
         for column in ("logins", "core_actions"):
             made[f"{column}_{n}d"] = total(rows_n, column)

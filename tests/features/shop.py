@@ -142,15 +142,13 @@ def features(orders: list[Row], who: str, t: datetime, *, within: int | None, se
     valued = [row for row in purchases if row["worth"] is not None]
     last_day = _day(max(valued, key=lambda row: row["event_time"])) if valued else None
     returns = [{**row, "worth": abs(row["worth"])} for row in mine if not bought(row) and row["worth"] is not None]
-    back = total(window(returns, t, 365), "worth")
-    year = min(max(tenure, 30.0), 365.0)
-    spent = made["amount_365d"]
+    back, spent = total(window(returns, t, 90), "worth"), made["amount_90d"]
     gap = ratio(tenure - recency, made["purchase_days_ever"] - 1)
     made |= {
         "mean_order_value": ratio(made["amount_ever"], made["orders_ever"]),
         "last_order_value": add([row["worth"] for row in valued if _day(row) == last_day]),
         "returned_share": ratio(total(returns, "worth"), made["amount_ever"]),
-        "mrr": None if spent is None else max(spent - (back or 0.0), 0.0) * 365.25 / 12 / year,
+        "mrr": None if spent is None else max(spent - (back or 0.0), 0.0) / 3,
         "purchase_days_per_month": made["purchase_days_ever"] * 365.25 / 12 / max(tenure, 30.0),
         "mean_purchase_gap_days": gap,
         "recency_to_mean_gap": ratio(recency, gap),

@@ -182,6 +182,18 @@ def test_who_is_a_customer_at_t(store: ContentStore) -> None:
     assert made["unknown"]["amount_30d"] is None
 
 
+def test_a_first_order_is_no_monthly_revenue(store: ContentStore) -> None:
+    orders = [
+        order("new", T - 2 * DAY, quantity=1, unit_price=300.0),
+        *(order("old", T - n * 30 * DAY, quantity=1, unit_price=60.0) for n in range(3)),
+        order("old", T - 200 * DAY, quantity=1, unit_price=900.0),
+        order("old", T - 5 * DAY, quantity=-1, unit_price=30.0),
+    ]
+    made = rows_at({"orders": orders}, "2024-06-01", store, shop.shop())
+    assert made["new"]["mrr"] == 100.0
+    assert made["old"]["mrr"] == 50.0
+
+
 def test_every_edge_of_the_label_window(store: ContentStore) -> None:
     contract = shop.shop(gap_days=10, horizon_days=20, delay_days=5, interventions=True)
     people = {

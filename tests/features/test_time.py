@@ -167,6 +167,16 @@ def test_windows_are_open_at_the_start_and_closed_at_the_end(
     assert made[f"logins_{days}d"] == made[f"active_days_{days}d"] == float(inside)
 
 
+def test_rows_of_one_day_are_one_active_day(store: ContentStore) -> None:
+    friday, saturday = T - timedelta(days=1), T - timedelta(hours=1)  # 31 May 2024 and its last hours; T is a Saturday
+    rows = [used(friday + timedelta(hours=h)) for h in (1, 9, 17)] + [used(saturday)]
+    rows.append(used(T - timedelta(days=6, hours=20)))  # Saturday, 25 May
+    made = rows_at(customer(*rows), "2024-06-01", store)["c"]
+    assert made["logins_7d"] == 5.0
+    assert made["active_days_7d"] == made["active_days_30d"] == made["active_days_90d"] == 2.0
+    assert made["weekday_share_90d"] == 0.5, "one Friday and one Saturday, however many rows each has"
+
+
 def test_an_event_is_used_from_the_moment_it_is_known(store: ContentStore) -> None:
     on_time = {**used(T - timedelta(days=3)), "ingested_at": T}
     late = {**used(T - timedelta(days=2)), "ingested_at": T + MICROSECOND}

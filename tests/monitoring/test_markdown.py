@@ -16,6 +16,12 @@ def svg_of(image: str) -> ElementTree.Element:
     return ElementTree.fromstring(base64.b64decode(encoded))  # noqa: S314 - our own text
 
 
+def test_bar() -> None:
+    assert [md.bar(value, 0.5) for value in (0.0, 0.25, 0.5, 9.0, None, math.nan)] == [
+        "", "█████", "█" * 10, "█" * 10, "", "",
+    ]  # fmt: skip
+
+
 def test_table() -> None:
     text = md.table(["name", "n", "p"], [["a|b\nc", 1234, 0.12345], ["d", None, math.nan]])
     assert text.splitlines() == [

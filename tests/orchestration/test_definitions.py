@@ -56,9 +56,41 @@ def test_every_asset_has_a_code_version_and_checks() -> None:
         assert node.code_version, key
         assert node.owners, key
         assert node.kinds, key
+        assert node.group_name not in (None, "default"), key
+        assert len((node.description or "").split()) >= 6, f"{key}: say what it holds"
     checked = {check.asset_key for check in graph.asset_check_keys}
     unchecked = graph.get_all_asset_keys() - checked
     assert {key.to_user_string() for key in unchecked} == {"business_report"}
+
+
+def test_every_check_says_what_it_means() -> None:
+    from churn_platform.definitions import build_defs
+
+    graph = build_defs().resolve_asset_graph()
+    assert len(graph.asset_check_keys) > 20
+    for key in graph.asset_check_keys:
+        assert len((graph.get_check_spec(key).description or "").split()) >= 5, key
+
+
+def test_jobs_sensors_and_schedules_say_what_they_do() -> None:
+    from churn_platform.definitions import build_defs
+
+    defs = build_defs()
+    for one in [*(defs.jobs or ()), *(defs.sensors or ()), *(defs.schedules or ())]:
+        assert len((one.description or "").split()) >= 6, one
+
+
+def test_links_lead_to_the_reports_that_a_server_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    from churn_platform.records.home import Home
+    from churn_platform.settings import reload
+    from resources.links import page_link
+
+    home = Home.open()
+    page = home.reports / "drift" / "2026-01-01" / "evidently.html"
+    assert page_link(home, page).value == str(page)
+    monkeypatch.setenv("CHURN_REPORTS_URL", "https://reports.example.com/churn/")
+    reload()
+    assert page_link(home, page).value == "https://reports.example.com/churn/drift/2026-01-01/evidently.html"
 
 
 def test_overrides_replace_resources() -> None:

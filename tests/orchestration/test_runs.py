@@ -211,3 +211,39 @@ def test_who_has_left_since_the_newest_month_is_neither_listed_nor_online(home: 
     found = OnlineReader(home).get([who])[who]
     assert isinstance(found, Missing)
     assert found.reason in ("not_current", "not_found")
+
+
+def test_what_is_overwritten_in_place_is_kept_at_every_load(home: Home) -> None:
+    """The past of such a column begins with the first load; observation dates come and go, its history stays."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    refs = Refs(home.refs)
+    months = refs.partitions("customer_features")
+    before = {month: refs.get("customer_features", month)["digest"] for month in months}
+    assert len(refs.partitions("snapshots/accounts")) == 1
+    accounts = home.sources / "churn" / "simulated" / "accounts.parquet"
+    table = pq.read_table(accounts)
+    at = table.column_names.index("plan")
+    pq.write_table(table.set_column(at, "plan", pa.array(["overwritten"] * table.num_rows)), accounts)
+    assert _carry(home) == ["sources/accounts"]
+    assert {month: refs.get("customer_features", month)["digest"] for month in months} == before
+    log = refs.partitions("snapshots/accounts")
+    assert len(log) == 2
+    with runner.instance() as found:
+        runner.set_observations(found, home, months[1:])
+    assert refs.partitions("snapshots/accounts") == log
+
+
+def test_a_source_that_cannot_be_read_is_told_and_nothing_is_asked_for(home: Home) -> None:
+    from churn_platform.monitoring.alerts import alerts
+    from resources.carry import Nothing, next_step
+
+    (home.sources / "churn" / "simulated" / "tickets.parquet").unlink()
+    with runner.instance() as found:
+        for _ in range(2):
+            asked = next_step(found, home)
+            assert isinstance(asked, Nothing)
+            assert "tables.tickets.path" in asked.why
+    (alert,) = [one for one in alerts(home) if one.kind == "source"]
+    assert "tables.tickets.path" in alert.detail

@@ -19,8 +19,8 @@ from churn_platform.identity import keys
 from churn_platform.records import sql
 from churn_platform.records.sql import MIGRATIONS, Chain, head, open_database, reading, version_table
 
-CHAINS: list[Chain] = ["identity", "vault"]
-TABLES = {"identity": {"api_key"}, "vault": {"identity", "fact"}}
+CHAINS: list[Chain] = ["identity", "outlets", "vault"]
+TABLES = {"identity": {"api_key"}, "outlets": {"outlet", "announcement", "delivery"}, "vault": {"identity", "fact"}}
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +19,7 @@ from churn_platform.records.vault import IdentityVault
 from churn_platform.serving.api import build_app
 from churn_platform.serving.asgi import App
 from churn_platform.serving.metrics import ServingMetrics
+from churn_platform.serving.prediction_log import PredictionLog
 from churn_platform.serving.runtime import Runtime
 from churn_platform.serving.scorer import Scorer
 from tests.serving.champion import make_package
@@ -94,11 +95,22 @@ def metrics(registry: prometheus_client.CollectorRegistry) -> ServingMetrics:
 
 
 @pytest.fixture
-def runtime(metrics: ServingMetrics, scorer: Scorer, keys: ApiKeys, vault: IdentityVault) -> Runtime:
+def predictions(home: Home) -> Iterator[PredictionLog]:
+    log = PredictionLog.open(home)
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def runtime(
+    metrics: ServingMetrics, scorer: Scorer, keys: ApiKeys, vault: IdentityVault, predictions: PredictionLog
+) -> Runtime:
     pseudonym = vault.find(CUSTOMER)
     assert pseudonym is not None
     vectors = DictVectors({pseudonym: {**VECTOR, "event_timestamp": AS_OF}})
-    return Runtime(metrics=metrics, keys=keys, scorer=scorer, identities=vault, vectors=vectors)
+    return Runtime(
+        metrics=metrics, keys=keys, scorer=scorer, identities=vault, vectors=vectors, predictions=predictions
+    )
 
 
 @pytest.fixture

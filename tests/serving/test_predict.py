@@ -27,6 +27,7 @@ FIELDS = {
     "model_version",
     "variant",
     "as_of",
+    "degraded",
 }
 
 

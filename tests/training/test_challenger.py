@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from churn_platform.champion.package import load_package
@@ -94,12 +95,53 @@ def test_a_snapshot_is_judged_out_of_fold(store: ContentStore) -> None:
     assert len(predictions.label) == rows.spec["n_rows"]
     # exact copies of a row with both outcomes would give a model away that had seen the copy
     assert 0.7 < auc(predictions.label, predictions.margin) < 0.9
-    assert len(set(predictions.margin[predictions.group == predictions.group[0]].tolist())) == 1
+    group = rows.load(store).group
+    copied = np.flatnonzero(np.bincount(group) > 1)
+    assert len(copied) >= 15
+    assert all(len(set(predictions.margin[group == g].tolist())) == 1 for g in copied), "equal rows share a fold"
+
+
+def test_a_flat_file_of_few_distinct_rows_teaches_by_its_rows(store: ContentStore) -> None:
+    """A plan, a region and a size: 24 kinds of rows, of whom hundreds left."""
+    draw = np.random.default_rng(4)
+    n = 1200
+    plan, region, size = draw.integers(0, 3, n), draw.integers(0, 4, n), draw.integers(0, 2, n)
+    left = draw.random(n) < 0.1 + 0.25 * plan / 2 + 0.1 * size
+    ids = [f"id{i:06d}" for i in range(n)]
+    same = ("logins_30d", "days_since_last_activity", "seat_share", "nps", "mrr")
+    columns: dict[str, Any] = {name: [1.0] * n for name in same}
+    columns |= {"renewal_soon": size.astype(float).tolist()}
+    columns |= {"plan": synthetic.PLANS[plan].tolist(), "region": synthetic.REGIONS[region].tolist()}
+    labels = {
+        "customer_id": ids,
+        "observation_date": ["snapshot"] * n,
+        "outcome": np.where(left, "voluntary", "retained").tolist(),
+        "label": pa.array(left.astype(np.int8)),
+        "mrr": columns["mrr"],
+        "treated": [False] * n,
+    }
+    features = synthetic.put(store, {"customer_id": ids, **columns})
+    made = synthetic.World(
+        {"snapshot": features}, {"snapshot": synthetic.put(store, labels)}, synthetic.contract("snapshot"), {}
+    )
+    rows = build(made, store)
+    assert len(set(rows.load(store).group.tolist())) == 24
+    trained = train(rows, seed=0, store=store)
+    assert trained.split["train_churners"] == int(left.sum()) > 200
+    assert trained.tier == "full"
+    predictions = Predictions.read(store, trained.predictions)
+    found = evaluate(predictions, protocol="out_of_fold", tier=trained.tier)
+    assert found["customers"] == n
+    assert 0.5 < found["auc"] < 0.75
+    assert found["auc_high"] - found["auc_low"] < 0.1
 
 
 def test_few_churners_give_a_shrunk_logistic_regression(store: ContentStore, tmp_path: Any) -> None:
     rows = build(synthetic.world(store, customers=500, count=6, base=-4.3), store)
+    passed = {"column": "nps", "kind": "separates", "evidence": "it ranks.", "review": "asked before; J. Doe"}
+    rows = rows.with_reviewed([passed], store)
     trained = train(rows, store=store)
+    assert "nps passed the leak gate after a review (asked before; J. Doe): it ranks" in trained.notes
     assert 50 <= trained.split["train_churners"] < 200
     assert (trained.tier, trained.params["learner"]["name"]) == ("small", "logistic_regression")
     store.export_tree(trained.package, tmp_path / "package")

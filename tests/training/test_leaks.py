@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from churn_platform.errors import ContractError, TrainingError
+from churn_platform.features.catalogue import catalogue_for
+from churn_platform.features.origin import origins
 from churn_platform.records.store import ContentStore
 from churn_platform.settings import CHECKOUT
 from churn_platform.sources.check import check_source
@@ -24,6 +26,7 @@ from churn_platform.sources.infer import infer_contract
 from churn_platform.sources.simulator import contract as simulator
 from churn_platform.sources.tables import TablePart, TableVersion
 from churn_platform.training.dataset import build_training_set
+from churn_platform.training.leak import apply_reviews
 from churn_platform.training.leak_rows import column_leaks, duplicate_leaks, training_leaks
 from churn_platform.training.leaks import Leak, contract_leaks, flat_leaks, leak_findings, refuse, table_leaks
 from tests.sources import company
@@ -282,3 +285,108 @@ def test_telco_passes() -> None:
     if not path.is_file():
         pytest.skip("the real data set telco_ibm is not here; set CHURN_TEST_DATA to its folder")
     assert flat_leaks(infer_contract(path).contract, path) == ()
+
+
+def test_a_plan_and_a_region_repeat_without_copies() -> None:
+    columns = {
+        "income": RNG.normal(50, 20, N),
+        "plan": RNG.choice(["a", "b", "c"], N).astype(object),
+        "region": RNG.choice(["n", "s", "e", "w"], N).astype(object),
+    }
+    assert duplicate_leaks(columns, Y, GROUP, np.full(N, "snapshot", dtype=object), shape="snapshot") == ()
+
+
+# Reviews
+
+
+def test_a_review_lets_a_named_finding_pass_and_no_other(tmp_path: Path) -> None:
+    said = "a credit bureau's score of the day of signup; B. Meyer, risk team"
+    spec = {"type": "category", "temporality": "immutable"}
+
+    def add(value: dict[str, Any]) -> None:
+        columns = value["tables"]["accounts"]["columns"]
+        columns |= {"health_score": {**spec, "leak_reviewed": said}, "churn_reason": spec}
+
+    contract = company.contract(add)
+    found = apply_reviews(contract_leaks(contract), contract, {})
+    assert {leak.column: leak.review for leak in found} == {
+        "accounts.health_score": said,
+        "accounts.churn_reason": None,
+    }
+    with pytest.raises(TrainingError) as raised:
+        refuse(found)
+    assert raised.value.field == "accounts.churn_reason"
+    assert "health_score" not in raised.value.message
+    assert "tables.accounts.columns.churn_reason: leak_reviewed:" in raised.value.mend
+    refuse([leak for leak in found if leak.review])
+
+
+@pytest.mark.parametrize("text", ["", "ok", "       ok          "])
+def test_a_review_says_why_and_who(text: str) -> None:
+    with pytest.raises(ContractError, match=r"leak_reviewed needs 10 characters or more") as raised:
+        changed("accounts", "tier", {"type": "category", "temporality": "immutable", "leak_reviewed": text})
+    assert "tables.accounts.columns.tier" in raised.value.message
+
+
+def test_a_finding_about_a_feature_leads_to_all_its_columns() -> None:
+    contract = parse_contract(copy.deepcopy(simulator.contract()))
+    found = origins(contract)
+    assert set(found) == {feature.name for feature in catalogue_for(contract)}
+    assert found["logins_30d"] == {"usage.logins"}
+    assert found["logins_per_seat_30d"] == {"usage.logins", "subscriptions.seats"}
+    assert found["active_days_7d"] == {"usage." + str(contract.tables["usage"].event_time)}
+    assert all(place.split(".")[0] in contract.tables for places in found.values() for place in places)
+    value = copy.deepcopy(simulator.contract())
+    value["tables"]["usage"]["columns"]["logins"]["leak_reviewed"] = "counted by the product itself; J. Doe"
+    once = parse_contract(value)
+    leaks = [Leak("separates", "logins_per_seat_30d", "it ranks.", "Out.")]
+    (half,) = apply_reviews(leaks, once, origins(once))
+    assert half.review is None, "the seats have not been reviewed"
+    assert "tables.subscriptions.columns.seats" in half.mend
+    assert "usage.columns.logins" not in half.mend
+    value["tables"]["subscriptions"]["columns"]["seats"]["leak_reviewed"] = "from signed contracts; J. Doe"
+    both = parse_contract(value)
+    (whole,) = apply_reviews(leaks, both, origins(both))
+    assert whole.review == "from signed contracts; J. Doe; counted by the product itself; J. Doe"
+
+
+def test_rows_in_two_folds_cannot_be_let_pass() -> None:
+    contract = flat({"x": {"type": "number", "leak_reviewed": "looked at it; J. Doe"}})
+    (leak,) = apply_reviews([Leak("duplicates", "all columns", "3 rows.", "Again.")], contract, origins(contract))
+    assert leak.review is None
+    assert leak.mend == "Again."
+
+
+def test_a_reviewed_flat_file_passes_and_says_so(tmp_path: Path) -> None:
+    rows = [
+        {
+            "cid": f"c{i}",
+            "left_us": "yes" if Y[i] else "no",
+            "tenure": int(RNG.integers(0, 70)),
+            "closing_balance": round(float(RNG.normal(5, 1)), 3) if Y[i] else "",
+        }
+        for i in range(N)
+    ]
+    path = written(tmp_path / "flat.csv", rows)
+    said = "a test file in which it may; the authors"
+    contract = flat({"tenure": {"type": "integer"}, "closing_balance": {"type": "number", "leak_reviewed": said}})
+    report = leak_findings(check_source(path, contract), path)
+    assert report.passed
+    (finding,) = [finding for finding in report.findings if finding.rule == "leak"]
+    assert finding.to_json()["reviewed"] == said
+    assert "[passes] Table snapshot: closing_balance: it is there in" in report.to_text()
+    assert f"Reviewed: {said}" in report.to_text()
+
+
+def test_what_was_let_pass_is_told_by_the_training_set(store: ContentStore) -> None:
+    world = synthetic.world(store, customers=300, count=6)
+    made = build_training_set(world.features, world.labels, synthetic.FEATURES, world.contract, store=store)
+    assert made.with_reviewed([], store) is made
+    leak = Leak("separates", "nps", "it ranks.", "Out.", review="asked before; J. Doe")
+    told = made.with_reviewed([leak.to_json()], store)
+    assert told.spec_digest != made.spec_digest
+    again = type(made).read(store, told.put(store))
+    assert [dict(one) for one in again.reviewed] == [
+        {"column": "nps", "kind": "separates", "evidence": "it ranks.", "review": "asked before; J. Doe"}
+    ]
+    assert again.load(store).label.tolist() == made.load(store).label.tolist()

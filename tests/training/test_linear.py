@@ -11,7 +11,7 @@ from churn_platform.features.catalogue import Feature
 from churn_platform.training.calibration import fit_platt
 from churn_platform.training.encode import FeatureEncoder
 from churn_platform.training.linear import LinearDesign, LinearMember
-from churn_platform.training.logistic import fit_logistic, search_logistic
+from churn_platform.training.logistic import _standard_error, fit_logistic, search_logistic
 from churn_platform.training.sampling import sample_negatives
 
 FEATURES = (
@@ -83,6 +83,31 @@ def test_the_search_shrinks_where_there_is_nothing_to_learn(rows: tuple[np.ndarr
     found, nothing = (search_logistic(ENCODER, encoded, outcome, folds) for outcome in (y, noise))
     assert found.c > nothing.c
     assert found.losses[found.c] == min(found.losses.values())
+
+
+def test_a_cautious_search_takes_the_most_shrunk_of_equals(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    encoded, y = rows
+    half = len(y) // 2
+    folds = [(np.arange(half), np.arange(half, len(y))), (np.arange(half, len(y)), np.arange(half))]
+    grid = tuple(float(c) for c in np.logspace(-3, 1, 17))
+    bold = search_logistic(ENCODER, encoded, y, folds, grid)
+    cautious = search_logistic(ENCODER, encoded, y, folds, grid, cautious=True)
+    assert cautious.losses == bold.losses
+    assert cautious.c < bold.c
+    limit = bold.losses[bold.c] + bold.se
+    assert cautious.losses[cautious.c] <= limit < min(cautious.losses[c] for c in cautious.losses if c < cautious.c)
+    # rows of one customer say less than as many of different ones
+    doubled = search_logistic(ENCODER, encoded, y, folds, grid, groups=np.arange(len(y)) // 10)
+    assert doubled.se != bold.se
+    assert doubled.c == bold.c
+    assert 0 < bold.se < 0.05
+
+
+def test_the_standard_error_counts_customers() -> None:
+    loss = np.repeat([0.1, 0.9, 0.4, 0.6], 25)
+    alone, together = _standard_error(loss, np.arange(100)), _standard_error(loss, np.repeat(np.arange(4), 25))
+    assert alone == pytest.approx(loss.std() / 10)
+    assert together == pytest.approx(5 * alone)
 
 
 def test_weights_and_design_must_fit() -> None:

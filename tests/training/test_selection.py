@@ -130,7 +130,7 @@ def test_a_month_that_judges_is_never_one_of_the_choice(count: int, horizon: int
     split = temporal_split(months(count), horizon, 0)
     assert not set(found) & {*split.holdout, *split.embargoed}
     assert len(found) in (0, *STEPS)  # few leave here
-    check_months(found, split.train)
+    check_months(found, split)
 
 
 @given(count=st.integers(1, 40))
@@ -160,8 +160,12 @@ def test_what_is_not_mature_and_a_flat_file_have_no_choice() -> None:
 
 
 def test_a_model_is_not_judged_on_months_of_the_choice() -> None:
-    with pytest.raises(TrainingError, match="chosen on 2023-04-01"):
-        check_months(months(4), months(3))
+    split = temporal_split(months(12), 30, 0)
+    check_months(split.train, split)
+    with pytest.raises(TrainingError, match=f"chosen on {split.holdout[0]}"):
+        check_months((split.train[0], *split.holdout), split)
+    with pytest.raises(TrainingError, match="chosen on 2023-01-01"):
+        check_months(months(1), temporal_split(months(1), 30, 0))
 
 
 def test_psi_is_nothing_for_the_same_and_much_for_another() -> None:

@@ -174,6 +174,10 @@ class Rows:
         """Number of rows where the condition holds; 0 where none."""
         return self.table.count(where=where).cast("float64")
 
+    def days(self, where: Expression) -> Expression:
+        """Number of different UTC days with an event where the condition holds; 0 where none."""
+        return self.table.event_time.truncate("D").nunique(where=where).cast("float64")
+
     def total(self, column: str, where: Expression) -> Expression:
         """Sum of the known values where the condition holds: 0 without rows, null with rows but no value."""
         return (self.count(where) == 0.0).ifelse(0.0, exact_sum(self.table[column], where))

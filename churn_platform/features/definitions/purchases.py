@@ -169,10 +169,10 @@ def amounts(available: Available) -> Sequence[Definition]:
     ]
     if not available.has("subscriptions", "mrr"):
         made += [
-            FAMILY.define(returned_365d, table=TABLE, empty=0.0, hidden=True, label="amount returned in a year"),
+            FAMILY.define(returned_90d, table=TABLE, empty=0.0, hidden=True, label="amount returned in 90 days"),
             FAMILY.define(
                 mrr,
-                inputs=["amount_365d", "returned_365d", "days_since_first_purchase"],
+                inputs=["amount_90d", "returned_90d"],
                 label="monthly revenue",
                 unit="currency a month",
                 decimals=2,
@@ -264,9 +264,9 @@ def returned_ever(rows: Rows) -> Expression:
     return rows.total(RETURNED, rows[RETURNED].notnull())
 
 
-def returned_365d(rows: Rows) -> Expression:
-    """Sum of the returns in the 365 days up to t."""
-    return rows.total(RETURNED, rows[RETURNED].notnull() & rows.within(365))
+def returned_90d(rows: Rows) -> Expression:
+    """Sum of the returns in the 90 days up to t."""
+    return rows.total(RETURNED, rows[RETURNED].notnull() & rows.within(90))
 
 
 def returned_share(row: Any) -> Expression:
@@ -275,14 +275,12 @@ def returned_share(row: Any) -> Expression:
 
 
 def mrr(row: Any) -> Expression:
-    """Purchases less returns of the 365 days up to t (or since the first purchase, at least 30 days), a month."""
+    """Purchases less returns of the 90 days up to t, divided by three; not below 0. Who is new is divided by three
+    months too: the first order is no monthly revenue."""
     import ibis
 
-    whole = ibis.literal(365.0)
-    days = ibis.greatest(ibis.least(row["days_since_first_purchase"].fill_null(whole), whole), ibis.literal(LEAST_DAYS))
-    net = ibis.greatest(row["amount_365d"] - row["returned_365d"].fill_null(0.0), ibis.literal(0.0))
-    known = row["amount_365d"].notnull()
-    return known.ifelse(ratio(net * DAYS_A_MONTH, days), ibis.null("float64"))
+    net = ibis.greatest(row["amount_90d"] - row["returned_90d"].fill_null(0.0), ibis.literal(0.0))
+    return row["amount_90d"].notnull().ifelse(net / 3.0, ibis.null("float64"))
 
 
 def purchase_days_per_month(row: Any) -> Expression:
@@ -321,7 +319,7 @@ def _bought(rows: Rows, days: int | None, before: int = 0) -> Expression:
 
 
 def _purchase_days(days: int | None, rows: Rows) -> Expression:
-    return rows["event_time"].truncate("D").nunique(where=_bought(rows, days)).cast("float64")
+    return rows.days(_bought(rows, days))
 
 
 def _orders(available: Available) -> Any:

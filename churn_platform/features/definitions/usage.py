@@ -66,7 +66,7 @@ def rolling_windows(available: Available) -> Sequence[Definition]:
             label=f"days with activity in the last {days} days",
             unit="days",
             empty=0.0,
-            description=f"Days with any row of usage in the {days} days up to t.",
+            description=f"Different UTC days with a row of usage in the {days} days up to t.",
         )
         for days in (7, 30, 90)
     ]
@@ -272,9 +272,9 @@ def error_rate_30d(row: Any) -> Expression:
     decimals=2,
 )
 def weekday_share_90d(rows: Rows) -> Expression:
-    """Active days from Monday to Friday divided by all active days, in the 90 days up to t (UTC days)."""
+    """Different active days from Monday to Friday divided by all active days, in the 90 days up to t (UTC days)."""
     recent = rows.within(90)
-    return ratio(rows.count(recent & (rows["event_time"].day_of_week.index() < 5)), rows.count(recent))
+    return ratio(rows.days(recent & (rows["event_time"].day_of_week.index() < 5)), rows.days(recent))
 
 
 def _first_rank(available: Available) -> list[str]:
@@ -287,7 +287,7 @@ def _label(measure: str) -> str:
 
 
 def _active_days(days: int, rows: Rows) -> Expression:
-    return rows.count(rows.within(days))
+    return rows.days(rows.within(days))
 
 
 def _total(measure: str, days: int, before: int, rows: Rows) -> Expression:

@@ -1,0 +1,1 @@
+"""What an auditor asks for, answered from the records."""

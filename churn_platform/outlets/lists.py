@@ -1,0 +1,75 @@
+"""The ranked list as it leaves: read from the store, under pseudonyms or the company's own ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from churn_platform.outlets.kinds import Ids
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from churn_platform.records.store import ContentStore
+
+Reveal = Callable[[Sequence[str]], Sequence[str | None]]
+"""Pseudonyms to the company's ids; None for whom the vault does not know any more."""
+
+
+@dataclass(frozen=True)
+class ListFacts:
+    """Which list it is.
+
+    Attributes:
+        digest: of the Parquet file of ``scores_current`` in the store.
+        month: its observation month (``snapshot`` for a flat file).
+        made_at: wall clock, ISO 8601: a list that was made later replaces an earlier one, never the reverse.
+        model: the model's digest; ``version`` is its version in the registry.
+    """
+
+    problem: str
+    digest: str
+    month: str
+    rows: int
+    made_at: str
+    version: str
+    model: str
+    revenue_at_risk: float | None
+
+    @classmethod
+    def of(cls, problem: str, ref: Mapping[str, Any]) -> ListFacts:
+        """From the reference of ``scores_current``."""
+        at_risk = ref.get("revenue_at_risk")
+        return cls(
+            problem=problem,
+            digest=str(ref["digest"]),
+            month=str(ref["month"]),
+            rows=int(ref["rows"]),
+            made_at=str(ref["made_at"]),
+            version=str(ref["version"]),
+            model=str(ref["model"]),
+            revenue_at_risk=None if at_risk is None else float(at_risk),
+        )
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ListFacts:
+        """What :meth:`to_json` gave, which is what ``list.ready`` tells."""
+        return cls(**{name: data[name] for name in cls.__dataclass_fields__})
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def table_of(store: ContentStore, facts: ListFacts, ids: Ids, reveal: Reveal) -> pa.Table:
+    """The list in the order of its ranks; with company ids, without those whom the vault does not know any more."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(store.path(facts.digest)).sort_by("rank")
+    if ids == "pseudonym":
+        return table
+    own = pa.array(reveal(table["customer_id"].to_pylist()), pa.string())
+    place = table.schema.get_field_index("customer_id")
+    return table.set_column(place, "customer_id", own).filter(pc.is_valid(own))

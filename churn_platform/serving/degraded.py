@@ -1,0 +1,35 @@
+"""Whether predictions stand on data that cannot be trusted: said by the diagnosis, read by the service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from churn_platform.records.files import write_atomic
+from churn_platform.serving.schemas import Degraded
+
+if TYPE_CHECKING:
+    from churn_platform.records.home import Home
+
+FILE = "degraded.json"
+
+
+def mark(home: Home, *, month: str, reason: str, feeds: Sequence[str]) -> None:
+    """Let every answer say so from now on."""
+    value = {"schema": "degraded/1", "month": month, "reason": reason, "feeds": list(feeds)}
+    write_atomic(home.champion / FILE, json.dumps(value).encode())
+
+
+def clear(home: Home) -> None:
+    """Answers are as good as they ever are."""
+    (home.champion / FILE).unlink(missing_ok=True)
+
+
+def degraded(home: Home) -> Degraded | None:
+    """What the answers must say now, or None."""
+    try:
+        kept = json.loads((home.champion / FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    return Degraded(reason=str(kept["reason"]), feeds=[str(feed) for feed in kept["feeds"]], since=str(kept["month"]))
