@@ -45,6 +45,7 @@ def everything() -> Contract:
     return parse_contract(value)
 
 
+@pytest.mark.timeout(1200)
 def test_spark_equals_duckdb_on_every_column(tmp_path: Path) -> None:
     lacking = missing(PYTHON)
     if lacking is not None:
