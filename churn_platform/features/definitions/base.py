@@ -172,7 +172,8 @@ class Rows:
 
     def count(self, where: Expression) -> Expression:
         """Number of rows where the condition holds; 0 where none."""
-        return self.table.count(where=where).cast("float64")
+        # a condition that is unknown for every row would count to null on Spark, and to 0 on DuckDB
+        return self.table.count(where=where.fill_null(False)).cast("float64")
 
     def days(self, where: Expression) -> Expression:
         """Number of different UTC days with an event where the condition holds; 0 where none."""
