@@ -13,7 +13,7 @@ def all_assets(tables: Sequence[str], label_tables: Sequence[str]) -> list[dg.As
     from assets.champion import champion
     from assets.diagnosis import diagnosis
     from assets.evaluation import evaluation, gate
-    from assets.features import churn_labels, customer_features, customers, online_features
+    from assets.features import churn_labels, customer_features, customers, feature_skew, online_features
     from assets.monitoring import business_report, drift_report
     from assets.outlets import scores_outlet
     from assets.recalibration import recalibration
@@ -32,6 +32,7 @@ def all_assets(tables: Sequence[str], label_tables: Sequence[str]) -> list[dg.As
         feature_selection,
         customer_features(tables),
         online_features,
+        feature_skew,
         training_set,
         challenger,
         evaluation,

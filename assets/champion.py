@@ -9,6 +9,7 @@ from assets.partitions import check, must_hold, version_of
 from churn_platform import clock
 from churn_platform.champion.succession import successor
 from churn_platform.errors import ChampionError
+from resources.feast import FeastResource
 from resources.lineage import LineageResource
 from resources.mlflow import MlflowResource
 from resources.store import StoreResource
@@ -37,7 +38,11 @@ FACTS = (
     ],
 )
 def champion(
-    context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, mlflow: MlflowResource
+    context: dg.AssetExecutionContext,
+    lineage: LineageResource,
+    store: StoreResource,
+    mlflow: MlflowResource,
+    feast: FeastResource,
 ) -> Iterator[Any]:
     """Promote what the gate let through; keep the champion otherwise.
 
@@ -90,6 +95,7 @@ def champion(
     else:
         facts = {name: present[name] for name in FACTS} if present is not None else {}
     project(home, objects, facts)
+    service = feast.register_model(store, facts)
     step.write(facts["package"], **facts)
     alias = mlflow.champion_version(home)
     yield from step.result(
@@ -103,6 +109,7 @@ def champion(
             "model": facts["model"],
             "mlflow/model_version": facts["version"],
             "mlflow/run_id": facts["mlflow_run"],
+            "feature_service": service,
         },
         checks=[
             check(

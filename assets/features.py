@@ -231,12 +231,17 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
 
 @dg.asset(
     group_name="features",
-    kinds={"feast", "sqlite"},
+    kinds={"feast"},
     owners=["team:data"],
-    description="The newest month's features in Feast's online store, written through Feast, one view for each family; "
-    "without those who are known to have left since.",
+    description="The newest month's features in the packed online store, written through Feast as one generation, one "
+    "view for each family; without those who are known to have left since.",
     code_version=version_of(
-        "features/feast_store.py", "features/feast_objects.py", "features/online.py", "assets/features.py"
+        "features/feast_store.py",
+        "features/feast_objects.py",
+        "features/feast_packed.py",
+        "features/online.py",
+        "features/packed",
+        "assets/features.py",
     ),
     deps=[
         dg.AssetDep("customer_features", partition_mapping=NEWEST),
@@ -269,4 +274,72 @@ def online_features(
             "views": ", ".join(made.views),
         },
         checks=[check("online_equals_offline", made.equal, {"compared": made.compared, "different": made.different})],
+    )
+
+
+@dg.asset(
+    group_name="features",
+    kinds={"feast"},
+    owners=["team:data"],
+    description="A sample of the customers online now: packed record, Feast's online API, Feast's history and the "
+    "table must agree exactly; with availability, freshness and drift since the month before. Each night.",
+    code_version=version_of(
+        "features/skew.py",
+        "features/health.py",
+        "monitoring/month_drift.py",
+        "monitoring/drift.py",
+        "assets/features.py",
+    ),
+    deps=[
+        "online_features",
+        dg.AssetDep("customer_features", partition_mapping=NEWEST),
+        dg.AssetDep("churn_labels", partition_mapping=NEWEST),
+    ],
+    automation_condition=dg.AutomationCondition.on_cron("0 3 * * *"),
+    check_specs=[
+        dg.AssetCheckSpec(
+            "served_equals_history",
+            asset="feature_skew",
+            description="What is online now, read by the codec and by Feast, is what history and the table say.",
+        ),
+        dg.AssetCheckSpec(
+            "features_available",
+            asset="feature_skew",
+            description="Each feature is there online for more than 99 % of the customers for whom the table has it.",
+        ),
+        dg.AssetCheckSpec(
+            "features_fresh",
+            asset="feature_skew",
+            description="The vectors that are served are younger than their time to live.",
+        ),
+        dg.AssetCheckSpec(
+            "features_stable",
+            asset="feature_skew",
+            description="No feature has shifted against the month before, by its PSI.",
+        ),
+    ],
+)
+def feature_skew(
+    context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, feast: FeastResource
+) -> Iterator[Any]:
+    """Compare what is served with what was assembled, and look after what is online."""
+    step = lineage.step(context)
+    online = step.read("online_features")
+    month, ref = step.read_newest("customer_features")
+    _, labels = step.read_newest("churn_labels")
+    found = feast.health(store, month, ref["digest"], labels["digest"])
+    step.write(found.digest, rows=found.customers, month=month)
+    yield from step.result(
+        metadata={
+            "online": online["month"],
+            "customers": found.customers,
+            "values": found.values,
+            "pushed": found.pushed,
+        },
+        checks=[
+            check("served_equals_history", found.equal, {"compared": found.values, "different": found.different}),
+            check("features_available", not found.low, {"low": found.low or "none"}, warn=True),
+            check("features_fresh", found.fresh, {"age_days": found.age_days}, warn=True),
+            check("features_stable", not found.shifted, {"shifted": found.shifted or "none"}, warn=True),
+        ],
     )

@@ -28,7 +28,7 @@ CHOSEN = (
 CHILD = "import sys; from benchmarks.features_pit import child; child(*sys.argv[1:])"
 
 
-def measure(bench: Bench, *, accounts: int = ACCOUNTS, months: int = MONTHS) -> Iterator[Figure]:
+def figures(bench: Bench, *, accounts: int = ACCOUNTS, months: int = MONTHS) -> Iterator[Figure]:
     """The figures ``pit_seconds``, ``pit_gib``, ``pit_rows``, ``pit_values_ratio``, ``candidates_seconds``."""
     found: dict[str, dict[str, float]] = {}
 

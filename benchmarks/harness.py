@@ -165,6 +165,14 @@ class Bench:
         held = goal.holds(value) if goal is not None and judged else None
         return self._figure(metric, value, unit, goal, held, against or {}, None, load)
 
+    def worst(self, metric: str, parts: Mapping[str, Figure], *, unit: str, goal: Goal) -> Figure:
+        """The largest of several figures of one kind; judged only where all of them are."""
+        value = max(one.value for one in parts.values())
+        judged = all(one.held is not None for one in parts.values())
+        against = {name: one.value for name, one in parts.items()}
+        load = max(one.load for one in parts.values())
+        return self._figure(metric, value, unit, goal, goal.holds(value) if judged else None, against, None, load)
+
     def ratio(
         self,
         metric: str,

@@ -1,15 +1,15 @@
 """Unattended: 24 months in a row carried by the daemon alone; failed runs, learnings, memory, processes, disk.
 
 A simulated company lives through a price shock and its end, a month without one feed, and changed reasons to leave,
-with quiet months between. Nobody does anything but let the months pass. Takes about half an hour on two free cores;
-one line for each month goes to stderr. ``UNATTENDED_MONTHS`` and ``UNATTENDED_CUSTOMERS`` make it shorter, for a look
-at it.
+with quiet months between. Nobody does anything but let the months pass. Takes about half an hour on two free cores; one
+line for each month goes to stderr. ``UNATTENDED_MONTHS`` and ``UNATTENDED_CUSTOMERS`` make it shorter, for a look.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -226,6 +226,7 @@ class Company:
 def run(bench: Bench) -> Iterator[Figure]:
     months = int(os.environ.get("UNATTENDED_MONTHS", len(PLAN)))
     customers = int(os.environ.get("UNATTENDED_CUSTOMERS", CUSTOMERS))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the demo is ended in order then, too
     with tempfile.TemporaryDirectory() as folder:
         company = Company(Path(folder), customers)
         left = -1

@@ -43,6 +43,16 @@ class Settings(BaseSettings):
         description="The moment that counts as now, for simulated and historical data (ISO 8601 with an offset). "
         "Unset: the wall clock.",
     )
+    online_store: Literal["lmdb", "redis"] = Field(
+        default="lmdb",
+        description="Where the newest features are kept for serving: lmdb (embedded, below the home) or redis (needs "
+        "`CHURN_REDIS_URL`).",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Address of Redis: `redis://`, `rediss://` (TLS) or `unix://`; may hold user and password, and is "
+        "never printed.",
+    )
     threads: int = Field(default=2, ge=1, description="Threads that DuckDB and the learners may use.")
     service_workers: int = Field(
         default=1, ge=1, description="Processes of the prediction service, at most one for each core."
@@ -105,6 +115,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
+        url = self.redis_url.get_secret_value() if self.redis_url else ""
+        if url and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("redis_url: an address of Redis begins with redis://, rediss:// or unix://")
+        if self.online_store == "redis" and not url:
+            raise ValueError(
+                "redis_url: CHURN_ONLINE_STORE=redis needs CHURN_REDIS_URL, such as redis://127.0.0.1:6379/0"
+            )
         if self.profile == "production" and self.vault_key is None:
             raise ValueError(
                 "vault_key: the production profile keeps its key outside CHURN_HOME; set CHURN_VAULT_KEY to base64 of "

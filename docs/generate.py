@@ -49,6 +49,7 @@ def _takes(annotation: Any, metadata: list[Any]) -> str:
         return " or ".join(f"`{choice}`" for choice in choices)
     names = {
         "Path": "a path",
+        "bool": "`true` or `false`",
         "int": "a whole number",
         "SecretStr | None": "text, kept secret",
         "str": "text",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -22,6 +23,22 @@ class Published:
     compared: int
     equal: bool
     different: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """What is online, looked after. ``digest`` is that of the record in the store; texts are for people."""
+
+    digest: str
+    customers: int
+    values: int
+    pushed: int
+    equal: bool
+    different: str
+    low: str
+    fresh: bool
+    age_days: float
+    shifted: str
 
 
 class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -70,4 +87,62 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             compared=found.values,
             equal=not found.differing,
             different="; ".join(found.differing) or "none",
+        )
+
+    def register_model(self, store: StoreResource, champion: Mapping[str, Any]) -> str:
+        """A feature service of what the champion reads; its name.
+
+        Args:
+            champion: its reference, with ``version`` and ``model``, whose package is in the home.
+        """
+        from churn_platform.champion.package import load_package
+        from churn_platform.features.feast_store import register_model
+
+        package = load_package(store.home.champion / champion["model"])
+        return register_model(store.home, champion["version"], [one.name for one in package.features])
+
+    def health(self, store: StoreResource, month: str, features: str, labels: str) -> Health:
+        """Skew, availability, freshness and month-to-month drift of what is online.
+
+        Args:
+            month: the newest observation; ``features`` the digest of its table, ``labels`` that of its labels.
+        """
+        from churn_platform.features.health import availability, freshness
+        from churn_platform.features.labels import departed
+        from churn_platform.features.skew import skew_online
+        from churn_platform.monitoring.month_drift import month_to_month
+
+        home, objects, refs = store.home, store.objects, store.refs
+        gone = departed(objects.path(labels)) if store.contract.shape == "relational" else []
+        skew, there, age = skew_online(home), availability(home, month, but=gone), freshness(home)
+        earlier = [one for one in refs.partitions("customer_features") if one < month]
+        drift = []
+        if earlier:
+            before = objects.path(refs.get("customer_features", earlier[-1])["digest"])
+            drift = month_to_month(before, objects.path(features), store.catalogue)
+        shifted = [one for one in drift if one.verdict in ("shifted", "empty")]
+        days = age.age.total_seconds() / 86_400 if age.age is not None and age.limit else 0.0
+        record = {
+            "schema": "feature_health/1",
+            "month": month,
+            "compared": {"customers": skew.customers, "values": skew.values, "pushed": skew.pushed},
+            "differing": list(skew.differing),
+            "availability": dict(there.shares),
+            "missing": dict(there.missing),
+            "observed": age.observed.isoformat() if age.observed else None,
+            "drift": {
+                one.name: {"psi": round(one.psi, 6), "verdict": one.verdict} for one in drift if one.psi == one.psi
+            },
+        }
+        return Health(
+            digest=objects.put_json(record),
+            customers=skew.customers,
+            values=skew.values,
+            pushed=skew.pushed,
+            equal=not skew.differing and skew.customers > 0,
+            different="; ".join(skew.differing) or "none",
+            low=", ".join(f"{name} {share:.1%}" for name, share in list(there.low.items())[:10]),
+            fresh=age.fresh,
+            age_days=round(days, 2),
+            shifted=", ".join(f"{one.name} {one.psi:.2f}" for one in shifted[:10]),
         )

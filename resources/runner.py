@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from churn_platform.errors import ChurnError, ConfigurationError
+from churn_platform.errors import ChurnError, ConfigurationError, NotReadyError
 from churn_platform.outlets.published import NAME as PUBLISHED
 from churn_platform.outlets.published import default_folder
 from churn_platform.records.database import mlflow_tables_exist
@@ -172,7 +172,7 @@ def _lost(home: Home) -> Callable[[str, Mapping[str, object]], str | None]:
             return "the model registry is gone"
         if asset == "champion" and not (home.champion / "pointer.json").is_file():
             return "the champion's files are gone"
-        if asset == "online_features" and not (home.feast / "online.db").is_file():
+        if asset == "online_features" and not _is_online(home):
             return "the online store is gone"
         if asset == "scores_outlet" and not (default_folder(home) / PUBLISHED).is_file():
             return "the published list is gone"
@@ -181,6 +181,15 @@ def _lost(home: Home) -> Callable[[str, Mapping[str, object]], str | None]:
         return None
 
     return lost
+
+
+def _is_online(home: Home) -> bool:
+    from churn_platform.features.packed.opening import open_store
+
+    try:
+        return bool(open_store(home).generation().views)
+    except NotReadyError:
+        return False
 
 
 def range_tags(work: Plan) -> dict[str, str]:

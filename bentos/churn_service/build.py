@@ -29,30 +29,26 @@ from churn_platform.settings import CHECKOUT
 
 NAME: Final = "churn_service"
 SERVICE: Final = "bentos.churn_service.service:ChurnService"
-CODE: Final = ("churn_platform", "bentos", "feature_repo")
+CODE: Final = ("churn_platform", "bentos")
 BUILD_SECONDS: Final = 120
 # What the service imports, pinned to the versions that this environment was tested with.
 PACKAGES: Final = (
     "alembic",
     "bentoml",
     "cryptography",
-    "duckdb",
     "fastapi",
-    "feast",
     "httptools",
-    "ibis-framework",
     "lightgbm",
+    "lmdb",
     "msgspec",
     "numpy",
-    "pandas",
     "prometheus-client",
     "psycopg2-binary",
     "pydantic",
     "pydantic-settings",
-    "pyarrow",
     "pyyaml",
+    "redis",
     "sqlalchemy",
-    "sqlglot",
     "uvloop",
 )
 # A pickle runs code when it is read: none may travel in a bento.
@@ -84,7 +80,7 @@ def build_bento(package_dir: Path, metadata: Mapping[str, Any], *, home: Home, r
         metadata: ``name`` and ``version`` as in the model registry go into every answer and into the bento's
             version; whatever else is there is kept for people alone.
         home: the bento goes to ``home.bentoml``.
-        root: the folder that holds ``churn_platform``, ``bentos`` and ``feature_repo``.
+        root: the folder that holds ``churn_platform`` and ``bentos``.
 
     Raises:
         PackageError: the package has no manifest, or holds a pickle.

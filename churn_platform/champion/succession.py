@@ -16,11 +16,15 @@ def successor(
 ) -> Successor:
     """Who is champion now, by the references of these assets (``present`` is the champion's own, or None).
 
-    A recalibration counts only for the very model that it has shifted. A challenger that passed the gate counts unless
+    A new challenger goes before a recalibration of the model that it replaces. A recalibration counts only for the very
+    model that it has shifted. A challenger that passed the gate counts unless
     the champion is that challenger, set right: what has been learned from later departures is not taken back.
     """
-    if present is not None and recalibration.get("passed") and recalibration.get("base") == present["model"]:
-        return "recalibration"
-    if gate["passed"] and (present is None or challenger["model"] not in present.get("bases", ())):
+    if present is None:
+        return "challenger" if gate["passed"] else "nobody"
+    known = challenger["model"] == present["model"] or challenger["model"] in present.get("bases", ())
+    if gate["passed"] and not known:
         return "challenger"
-    return "nobody" if present is None else "present"
+    if recalibration.get("passed") and recalibration.get("base") == present["model"]:
+        return "recalibration"
+    return "challenger" if gate["passed"] and challenger["model"] == present["model"] else "present"

@@ -54,7 +54,8 @@ def examine(service_port: int, dagster_port: int) -> list[Finding]:
         enter_home()
         home = Home.open()
     except ChurnError as error:
-        return [*found, Finding("CHURN_HOME", False, error.message, error.mend)]
+        name = "database" if error.field == "database_url" else "CHURN_HOME"
+        return [*found, Finding(name, False, error.message, error.mend)]
     found.append(Finding("CHURN_HOME", True, str(home.root)))
     ports = {"--service-port": service_port, "--dagster-port": dagster_port}
     return [*found, *look(doctor_home.checks(home, ports)), *look(doctor_dagster.checks(home))]

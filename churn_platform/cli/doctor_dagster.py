@@ -8,6 +8,7 @@ from typing import Final
 
 from churn_platform.cli.finding import Check, Finding, ill, well
 from churn_platform.cli.status import Program, programs
+from churn_platform.records.database import configured
 from churn_platform.records.home import Home
 
 LATE_SECONDS: Final = 150.0
@@ -18,17 +19,21 @@ STARTING_SECONDS: Final = 120.0
 def checks(home: Home) -> Iterator[tuple[str, Check]]:
     daemon = next((program for program in programs(home.run) if program.name == "dagster-daemon"), None)
     yield "Dagster", partial(instance_is_sound, home)
-    if (home.dagster / "storage").exists():
+    if _is_made(home):
         yield "daemon", partial(daemon_speaks, daemon)
         yield "sensors", sensors_succeed
         yield "runs", partial(no_run_is_stuck, daemon)
+
+
+def _is_made(home: Home) -> bool:
+    return configured() is not None or (home.dagster / "storage").exists()
 
 
 def instance_is_sound(home: Home) -> Finding:
     """Reachable, and its tables at the newest revision."""
     from resources import health, runner
 
-    if not (home.dagster / "storage").exists():
+    if not _is_made(home):
         return well("Dagster", "no instance yet; `churn demo` makes it")
     mend = "Stop what runs, copy CHURN_HOME/dagster aside, and run `churn demo --exit`: it is made anew."
     try:

@@ -103,14 +103,14 @@ def servers() -> dict[str, str]:
     for field in type(settings()).model_fields:
         value = getattr(settings(), field)
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if isinstance(text, str) and text.startswith(("postgresql", "redis://", "rediss://")):
+        if isinstance(text, str) and text.startswith(("postgres", "redis://", "rediss://")):
             found[f"CHURN_{field.upper()}"] = text
     return found
 
 
 def server(name: str, url: str) -> Finding:
     """Whether a server of the settings answers. No URL is repeated: it may hold a password."""
-    kind = "PostgreSQL" if url.startswith("postgresql") else "Redis"
+    kind = "PostgreSQL" if url.startswith("postgres") else "Redis"
     try:
         if kind == "PostgreSQL":
             import psycopg

@@ -18,6 +18,7 @@ from churn_platform.cli import (
     demo,
     doctor,
     environment,
+    features,
     keys,
     logs,
     materialize,
@@ -54,6 +55,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(contract.app, name="contract")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(features.app, name="features")
 app.add_typer(outlets.app, name="outlets")
 
 

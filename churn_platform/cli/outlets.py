@@ -43,7 +43,7 @@ def add(
     ids: Annotated[
         str, typer.Option("--ids", help="Table or file: pseudonym, or company for the company's own ids.")
     ] = "pseudonym",
-    schema: Annotated[str, typer.Option("--schema", help="Table: the schema that it is made in.")] = "churn",
+    schema: Annotated[str, typer.Option("--schema", help="Table: the schema that it is made in.")] = "churn_lists",
     json: Json = False,
 ) -> None:
     """Add an outlet. The secret of a webhook is printed once, on stdout; tables and files get the present list next.

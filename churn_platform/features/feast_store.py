@@ -1,4 +1,4 @@
-"""Feast in the embedded profile: registry and online store in SQLite, history over monthly Parquet files."""
+"""Feast for a home: SQL registry, packed online store, history over monthly Parquet files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import shutil
-import sqlite3
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, timedelta
@@ -19,11 +18,16 @@ from churn_platform.features.feast_objects import (
     JOIN_KEY,
     PROJECT,
     FeastObjects,
+    current_catalogue,
     feast_objects,
+    model_services,
     offline_folder,
+    remember_model_service,
     service_name,
 )
 from churn_platform.features.observation import instant
+from churn_platform.features.packed.opening import lmdb_path
+from churn_platform.features.packed.store import leaving_out
 from churn_platform.records.database import url_of
 from churn_platform.settings import settings
 
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from churn_platform.records.store import ContentStore
 
 KEY_SERIALIZATION = 3
+PACKED = "churn_platform.features.feast_packed"
 
 
 def repo_config(home: Home) -> dict[str, Any]:
@@ -41,15 +46,18 @@ def repo_config(home: Home) -> dict[str, Any]:
     return {
         "project": PROJECT,
         "provider": "local",
-        "registry": {
-            "registry_type": "sql",
-            "path": url_of("feast", home),
-            "cache_ttl_seconds": 60,
-        },
+        "registry": {"registry_type": "sql", "path": url_of("feast", home), "cache_ttl_seconds": 60},
         "offline_store": {"type": "duckdb"},
-        "online_store": {"type": "sqlite", "path": str(home.feast / "online.db")},
+        "online_store": _online(home),
+        "batch_engine": {"type": f"{PACKED}.PackedComputeEngine"},
         "entity_key_serialization_version": KEY_SERIALIZATION,
     }
+
+
+def _online(home: Home) -> dict[str, Any]:
+    if settings().online_store == "redis":  # address and namespace come from the settings, not from a file
+        return {"type": f"{PACKED}.PackedRedisOnlineStore"}
+    return {"type": f"{PACKED}.PackedLmdbOnlineStore", "path": str(lmdb_path(home))}
 
 
 def open_feast(home: Home) -> Any:
@@ -99,24 +107,48 @@ def apply(home: Home, features: Sequence[Feature], *, problem: str | None = None
     """
     if not features:
         raise FeatureError("There are no features to register.", mend="Materialize customer_features first.")
-    objects = feast_objects(features, offline_folder(home), problem or settings().problem)
+    name = problem or settings().problem
+    objects = feast_objects(features, offline_folder(home), name, model_services(home))
     feast = open_feast(home)
-    names = {view.name for view in objects.views}
-    gone = [view for view in feast.list_feature_views() if view.name not in names]
-    gone += [one for one in feast.list_feature_services() if one.name != objects.service.name]
+    views = {view.name for view in objects.views}
+    services = {one.name for one in objects.services}
+    gone = [view for view in feast.list_feature_views() if view.name not in views]
+    gone += [one for one in feast.list_feature_services() if one.name not in services]
     with _quiet():
         feast.apply(objects.all(), objects_to_delete=gone, partial=False)
-    # Readers must not wait for a materialization (a rollback journal locked them for seconds).
-    with contextlib.closing(sqlite3.connect(home.feast / "online.db")) as online:
-        online.execute("PRAGMA journal_mode=WAL")
     return objects
+
+
+def register_model(home: Home, version: str, features: Sequence[str], *, problem: str | None = None) -> str:
+    """Make a feature service of what one model version reads.
+
+    Takes effect in Feast at once where the views are registered, else with the next :func:`apply`.
+
+    Returns:
+        The service's name.
+    """
+    name = problem or settings().problem
+    remember_model_service(home, version, features)
+    catalogue = current_catalogue(home)
+    if catalogue:
+        feast = open_feast(home)
+        objects = feast_objects(catalogue, offline_folder(home), name, model_services(home))
+        registered = {view.name for view in feast.list_feature_views()}
+        wanted = [one for one in objects.services if one.name == service_name(name, version)]
+        if wanted and {one.name for one in wanted[0].feature_view_projections} <= registered:
+            with _quiet():
+                feast.apply(wanted)
+    return service_name(name, version)
 
 
 def materialize(home: Home, observation: str, *, but: Collection[str] = ()) -> int:
     """Bring one observation date, the newest, into the online store, through Feast.
 
+    All views go online at one moment. Customers who are not in the table are taken off (``not_current``), unless a
+    newer row of theirs was pushed.
+
     Args:
-        but: customers who are known to have left since: no vector of them is served as current.
+        but: customers who are known to have left since: no vector of them is served (``not_current``).
 
     Returns:
         Number of customers that went online.
@@ -141,47 +173,11 @@ def materialize(home: Home, observation: str, *, but: Collection[str] = ()) -> i
             field="observation",
         )
     moment = instant(observation).replace(tzinfo=UTC)
-    with _quiet():
-        open_feast(home).materialize(start_date=moment - timedelta(seconds=1), end_date=moment)
     present = pq.read_table(files[observation], columns=[JOIN_KEY])[JOIN_KEY].to_pylist()
-    gone = frozenset(but)
-    return _forget_others(home, [customer for customer in present if customer not in gone])
-
-
-def _forget_others(home: Home, customers: Sequence[str]) -> int:
-    """Remove vectors of the newest instant whose customers are not in the table that has gone online.
-
-    Feast only ever adds and overwrites: where the same date is delivered again without somebody, the vector of the
-    first delivery would be served for ever. Vectors of earlier dates stay: readers answer that they are not current.
-
-    Returns:
-        Number of customers with a vector of the newest instant.
-    """
-    from feast.infra.key_encoding_utils import serialize_entity_key
-    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-    from feast.protos.feast.types.Value_pb2 import Value
-
-    keys = [
-        (
-            serialize_entity_key(
-                EntityKey(join_keys=[JOIN_KEY], entity_values=[Value(string_val=customer)]), KEY_SERIALIZATION
-            ),
-        )
-        for customer in customers
-    ]
-    left = 0
-    with contextlib.closing(sqlite3.connect(home.feast / "online.db", timeout=30)) as online, online:
-        online.execute("CREATE TEMP TABLE present (entity_key BLOB PRIMARY KEY)")
-        online.executemany("INSERT OR IGNORE INTO present VALUES (?)", keys)
-        tables = online.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        for (table,) in tables:
-            newest = f'event_ts = (SELECT max(event_ts) FROM "{table}")'
-            online.execute(
-                f'DELETE FROM "{table}" WHERE {newest} AND entity_key NOT IN (SELECT entity_key FROM present)'
-            )
-            (count,) = online.execute(f'SELECT count(DISTINCT entity_key) FROM "{table}" WHERE {newest}').fetchone()
-            left = max(left, int(count))
-    return left
+    gone = frozenset(but) & frozenset(present)
+    with _quiet(), leaving_out(gone):
+        open_feast(home).materialize(start_date=moment - timedelta(seconds=1), end_date=moment)
+    return len(present) - len(gone)
 
 
 def historical(home: Home, entity_rows: Sequence[Mapping[str, Any]], *, problem: str | None = None) -> pd.DataFrame:

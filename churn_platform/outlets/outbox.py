@@ -77,7 +77,7 @@ class Outbox:
 
     @classmethod
     def open(cls, home: Home) -> Self:
-        """Open the outbox of a home, making its database (mode 0600) where there is none."""
+        """Open the outbox of a home, making its tables where there are none; a file has mode 0600."""
         place = own_tables(home, home.outlets / "outbox.db")
         engine = open_database(place, migrations="outlets")
         if isinstance(place, Path):

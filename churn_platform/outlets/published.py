@@ -29,11 +29,16 @@ def default_folder(home: Home) -> Path:
     return home.outlets / "scores"
 
 
-def publish(folder: Path, store: ContentStore, facts: ListFacts, ids: Ids, reveal: Reveal) -> dict[str, Any]:
+def publish(
+    folder: Path, store: ContentStore, facts: ListFacts, ids: Ids, reveal: Reveal, *, always: bool = False
+) -> dict[str, Any]:
     """Write ``scores_current.parquet``, the same under its own digest, and ``scores_current.json`` that describes it.
 
     Nothing is written where the folder holds this list, or one that was made later. Of the files by digest the newest
     24 are kept.
+
+    Args:
+        always: replace a list that was made later, too: by whoever knows that this is the present one.
 
     Returns:
         What ``scores_current.json`` says: the facts of the list, ``ids``, ``file`` (by digest, relative), ``sha256``.
@@ -43,7 +48,7 @@ def publish(folder: Path, store: ContentStore, facts: ListFacts, ids: Ids, revea
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder / ".lock", "publish a list", wait=30.0):
         present = published(folder)
-        if present is not None and _holds(folder, present, facts, ids):
+        if present is not None and _holds(folder, present, facts, ids, always):
             return present
         kept = folder / BY_DIGEST
         kept.mkdir(exist_ok=True)
@@ -83,8 +88,8 @@ def published(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def _holds(folder: Path, present: Mapping[str, Any], facts: ListFacts, ids: Ids) -> bool:
+def _holds(folder: Path, present: Mapping[str, Any], facts: ListFacts, ids: Ids, always: bool) -> bool:
     """Whether the folder needs nothing: the file is there, and is this list or a later one."""
     same = (present["digest"], present["made_at"], present["ids"]) == (facts.digest, facts.made_at, ids)
-    later = present["problem"] == facts.problem and present["made_at"] > facts.made_at
+    later = not always and present["problem"] == facts.problem and present["made_at"] > facts.made_at
     return (same or later) and (folder / NAME).is_file() and (folder / str(present["file"])).is_file()

@@ -82,7 +82,7 @@ class Outlets:
         name: str,
         events: Sequence[str] = (),
         ids: str = "pseudonym",
-        schema: str = "churn",
+        schema: str = "churn_lists",
     ) -> tuple[Outlet, str | None]:
         """Add an outlet.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-DELAYS: Final = (5.0, 60.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
+DELAYS: Final = (5.0, 60.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 64_800.0, 86_400.0)
 """Seconds after the first, second … failed attempt, in the manner of the Standard Webhooks specification."""
 ATTEMPTS: Final = len(DELAYS) + 1
 JITTER: Final = 0.25

@@ -109,7 +109,7 @@ class Home:
 
     @property
     def feast(self) -> Path:
-        """Feast's registry and online store."""
+        """Feast's registry, the monthly tables it reads, and the packed online store."""
         return self.root / "feast"
 
     @property

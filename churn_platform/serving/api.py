@@ -15,7 +15,7 @@ from churn_platform import __version__
 from churn_platform.errors import ChurnError
 from churn_platform.serving import asgi, openapi, problems
 from churn_platform.serving.front import Front, problem_for
-from churn_platform.serving.lookup import vector_of
+from churn_platform.serving.lookup import features_of
 from churn_platform.serving.runtime import Runtime
 from churn_platform.serving.schemas import CustomerFeatures, Models
 
@@ -81,9 +81,8 @@ def _add_routes(app: FastAPI, runtime: Runtime) -> None:
     )
     async def features(request: Request) -> Response:
         _allow(runtime, request, "features:read")
-        customer_id = str(request.path_params["customer_id"])
-        vector = vector_of(runtime, customer_id)
-        return _json(CustomerFeatures(customer_id=customer_id, as_of=vector.as_of, features=dict(vector.values)))
+        # The front answers this itself; here it is described, and other methods are refused.
+        return _json(features_of(runtime, str(request.path_params["customer_id"])))
 
     @app.get("/openapi.json", include_in_schema=False)
     async def document() -> Response:

@@ -1,8 +1,8 @@
 """The front: raw ASGI for the hot path, ahead of every framework's middleware.
 
-It answers POST /v1/predict itself, lets the few system routes of the server around it pass, and gives
-everything else to the API application. No request with a customer's id in its path reaches the server's own
-middleware, whose access log and metrics would keep the path.
+It answers POST /v1/predict and GET /v1/features/{customer_id} itself, lets the few system routes of the server
+around it pass, and gives everything else to the API application. No request with a customer's id in its path reaches
+the server's own middleware, whose access log and metrics would keep the path.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import Any, Final
 from churn_platform.errors import ChurnError, RequestError
 from churn_platform.serving import asgi, problems, validation
 from churn_platform.serving.asgi import App, Receive, Scope, Send
-from churn_platform.serving.lookup import vector_of
+from churn_platform.serving.lookup import features_of, vector_of
 from churn_platform.serving.runtime import Runtime
 from churn_platform.serving.schemas import Prediction
 
 log = logging.getLogger("churn_platform.serving")
 
 PREDICT: Final = "/v1/predict"
+FEATURES: Final = "/v1/features/"
+# As the API application names it, for the metrics.
+FEATURES_ROUTE: Final = "/v1/features/{customer_id:path}"
 
 
 class Front:
@@ -64,9 +67,16 @@ class Front:
                 status = message["status"]
             await send(message)
 
-        hot = scope["path"] == PREDICT
+        path, route = scope["path"], ""
         try:
-            await (self._predict(scope, receive, watched) if hot else self._api(scope, receive, watched))
+            if path == PREDICT:
+                route = PREDICT
+                await self._predict(scope, receive, watched)
+            elif path.startswith(FEATURES) and scope["method"] == "GET" and len(path) > len(FEATURES):
+                route = FEATURES_ROUTE
+                await self._features(scope, path[len(FEATURES) :], watched)
+            else:
+                await self._api(scope, receive, watched)
         except ConnectionError:
             return
         except Exception as error:
@@ -74,7 +84,7 @@ class Front:
                 await asgi.send_problem(watched, problem_for(error))
         finally:
             if status:
-                route = PREDICT if hot else getattr(scope.get("route"), "path", "unknown")
+                route = route or getattr(scope.get("route"), "path", "unknown")
                 method = scope["method"] if scope["method"] in _METHODS else "other"
                 self._runtime.metrics.request(route, method, status, time.perf_counter() - began)
 
@@ -117,6 +127,12 @@ class Front:
         predictions.append(answer, scorer, values, pseudonym=pseudonym, key_id=caller.key_id)
         runtime.metrics.prediction(answer.variant, answer.model_version, answer.risk_band)
         await asgi.send_json(send, answer)
+
+    async def _features(self, scope: Scope, customer_id: str, send: Send) -> None:
+        """GET /v1/features/{customer_id}."""
+        runtime = self._runtime
+        runtime.need_keys().authenticate(asgi.secret_of(scope["headers"])).require("features:read")
+        await asgi.send_json(send, features_of(runtime, customer_id))
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

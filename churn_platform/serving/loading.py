@@ -30,7 +30,7 @@ def complete(runtime: Runtime, package: Path, home: Home | None = None) -> None:
         package: folder of the champion's package.
         home: by default the one that the settings name.
 
-    Takes seconds the first time (Feast's import); call it in a thread of its own. Raises nothing: a part that
+    Takes a second the first time; call it in a thread of its own. Raises nothing: a part that
     cannot be opened leaves its reason in ``runtime.missing``.
     """
     runtime.keys = runtime.keys or _try(runtime, "keys", lambda: _keys(home or Home.open()))

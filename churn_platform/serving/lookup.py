@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from churn_platform.errors import NotFoundError, NotReadyError, UnknownCustomerError
-from churn_platform.features.online import Missing
+from churn_platform.features.online import Missing, Vector
 from churn_platform.serving.ports import OnlineVector
 from churn_platform.serving.runtime import Runtime
+from churn_platform.serving.schemas import CustomerFeatures
 from churn_platform.sources.tables import SNAPSHOT_AS_OF
 
 
@@ -28,14 +29,32 @@ def vector_of(runtime: Runtime, customer_id: str) -> OnlineVector:
         )
     found = vectors.get([pseudonym], at=runtime.now())[pseudonym]
     if isinstance(found, Missing):
-        raise _no_vector(found)
+        raise no_vector(found)
     values = {name: value for name, value in found.items() if name != "event_timestamp"}
     moment = found["event_timestamp"]
     # A flat file makes no claim about time; the instant that its rows carry is no date to show.
-    return OnlineVector(None if moment.replace(tzinfo=None) == SNAPSHOT_AS_OF else moment, values, pseudonym)
+    as_of = None if moment.replace(tzinfo=None) == SNAPSHOT_AS_OF else moment
+    if isinstance(found, Vector):
+        times = found.view_times if as_of else {}
+        return OnlineVector(as_of, values, pseudonym, found.generation, found.layout, times)
+    return OnlineVector(as_of, values, pseudonym)
 
 
-def _no_vector(missing: Missing) -> NotFoundError | NotReadyError:
+def features_of(runtime: Runtime, customer_id: str) -> CustomerFeatures:
+    """The answer to GET /v1/features/{customer_id}; raises what :func:`vector_of` does."""
+    vector = vector_of(runtime, customer_id)
+    return CustomerFeatures(
+        customer_id=customer_id,
+        as_of=vector.as_of,
+        generation=vector.generation,
+        layout=vector.layout,
+        view_times=dict(vector.view_times),
+        features=dict(vector.values),
+    )
+
+
+def no_vector(missing: Missing) -> NotFoundError | NotReadyError:
+    """Why a known customer has no vector, as the answer to whoever asked."""
     if missing.reason == "mixed":
         return NotReadyError(
             "This customer's features are just being replaced.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -50,8 +50,13 @@ class OnlineVector:
         as_of: the observation time of the vector (aware UTC); None for a flat file, which has none.
         values: feature name → number, text or ``None`` (unknown).
         pseudonym: whose it is.
+        generation, layout: which materialization and which list of features it is of; None where the store has none.
+        view_times: view → the time of its row, where rows were pushed since the observation.
     """
 
     as_of: datetime | None
     values: Mapping[str, Any]
     pseudonym: str
+    generation: int | None = None
+    layout: str | None = None
+    view_times: Mapping[str, datetime] = field(default_factory=dict)

@@ -80,12 +80,18 @@ class CustomerFeatures(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         customer_id: the company's own id as given.
-        as_of: the observation time of the vector; null for a flat file, which has none.
+        as_of: the newest time of the vector's views; null for a flat file, which has none.
+        generation: number of the materialization that it is of; all its views are of the same.
+        layout: 16 hexadecimal digits that name the list of features.
+        view_times: view → the time of its row; a pushed row is newer than the observation date.
         features: feature name → number, text or null (unknown).
     """
 
     customer_id: str
     as_of: datetime | None
+    generation: int | None
+    layout: str | None
+    view_times: dict[str, datetime]
     features: dict[str, float | str | None]
 
 

@@ -21,7 +21,7 @@ def test_its_tables_are_assembled(tmp_path: Path) -> None:
 
 
 def test_the_figures_have_their_names_and_goals() -> None:
-    figures = list(features_pit.measure(Bench("features", attempts=1), accounts=100, months=2))
+    figures = list(features_pit.figures(Bench("features", attempts=1), accounts=100, months=2))
     assert {figure.metric: figure.goal for figure in figures} == {
         "pit_seconds": "<= 180",
         "pit_gib": "<= 4",

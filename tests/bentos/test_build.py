@@ -19,7 +19,7 @@ REGISTERED = {"name": "churn", "version": 3}
 
 def test_what_is_in_a_bento(bento: BuiltBento, package: Path) -> None:
     source = bento.path / "src"
-    for file in ("churn_platform/clock.py", "bentos/churn_service/service.py", "feature_repo/__init__.py"):
+    for file in ("churn_platform/clock.py", "bentos/churn_service/service.py"):
         assert (source / file).is_file()
     assert list((source / "churn_platform" / "records" / "migrations").rglob("*.py"))
     inside = load_package(source / "champion")

@@ -86,3 +86,4 @@ def test_without_the_server_the_error_says_what_to_do(on_postgresql: Demo, tmp_p
     (finding,) = [one for one in json.loads(done.stdout)["findings"] if one["name"] == "database"]
     assert not finding["ok"]
     assert "psql" in finding["mend"]
+    assert "hidden" not in done.stdout

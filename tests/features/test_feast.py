@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from churn_platform import clock
+from churn_platform import clock, settings
 from churn_platform.errors import FeatureError, NotReadyError
 from churn_platform.features.assemble import assemble
 from churn_platform.features.catalogue import Feature, catalogue_for, catalogue_to_json, families
@@ -32,12 +32,16 @@ from churn_platform.features.feast_store import (
     historical,
     materialize,
     open_feast,
+    register_model,
     repo_config,
     sync_offline,
 )
+from churn_platform.features.health import availability, freshness
 from churn_platform.features.observation import instant
-from churn_platform.features.online import Missing, OnlineReader
-from churn_platform.features.skew import skew
+from churn_platform.features.online import Missing, OnlineReader, Vector
+from churn_platform.features.packed.opening import open_store
+from churn_platform.features.skew import skew, skew_online
+from churn_platform.records.database import prepare, url_of
 from churn_platform.records.home import Home
 from churn_platform.records.refs import Refs
 from churn_platform.records.store import ContentStore
@@ -45,6 +49,7 @@ from tests.features.data import Tables, relational
 from tests.features.random_tables import random_tables
 from tests.features.test_snapshot import snapshot
 from tests.features.test_snapshot import version as snapshot_version
+from tests.records.servers import postgres_server, redis_server
 
 REPO = Path(__file__).parents[2] / "feature_repo"
 MONTHS = ("2024-07-01", "2024-08-01", "2024-09-01")
@@ -170,15 +175,34 @@ def test_only_the_newest_month_goes_online(shop: Shop) -> None:
         materialize(shop.home, "2024-10-01")
 
 
-def test_a_half_done_materialization_is_seen(shop: Shop) -> None:
+def test_an_older_month_never_overwrites_a_newer_one(shop: Shop) -> None:
     feast = open_feast(shop.home)
     one_view = next(iter(families(shop.features)))
     earlier = instant(MONTHS[1]).replace(tzinfo=UTC)
     who = sorted(set(shop.customers(MONTHS[1])) & set(shop.customers(MONTHS[-1])))[0]
+    before = OnlineReader(shop.home).get([who], at=NEWEST)[who]
     feast.materialize(earlier - timedelta(seconds=1), earlier, feature_views=[one_view])
-    assert OnlineReader(shop.home).get([who], at=NEWEST)[who] == Missing("mixed", NEWEST)
-    materialize(shop.home, MONTHS[-1])
-    assert isinstance(OnlineReader(shop.home).get([who], at=NEWEST)[who], dict)
+    after = OnlineReader(shop.home).get([who], at=NEWEST)[who]
+    assert isinstance(before, Vector)
+    assert isinstance(after, Vector)
+    assert after == before
+    assert after.generation == before.generation + 1, "it was a generation of its own, and changed no vector"
+
+
+def test_each_model_version_has_a_service(shop: Shop) -> None:
+    names = [feature.name for feature in shop.features][::3]
+    assert register_model(shop.home, "3", names) == "churn_v3"
+    service = open_feast(shop.home).get_feature_service("churn_v3")
+    assert [one.name for view in service.feature_view_projections for one in view.features] == names
+    apply(shop.home, shop.features)
+    found = {one.name for one in open_feast(shop.home).list_feature_services()}
+    assert found == {"churn", "churn_v3"}
+    who = shop.customers(MONTHS[-1])[0]
+    with clock.as_of(NEWEST):
+        answer = open_feast(shop.home).get_online_features(service, [{"customer_id": who}]).to_dict()
+    vector = OnlineReader(shop.home).get([who], at=NEWEST)[who]
+    assert isinstance(vector, Vector)
+    assert answer == {"customer_id": [who], **{name: [vector[name]] for name in names}}
 
 
 def test_apply_again_keeps_serving_and_follows_the_catalogue(shop: Shop, tmp_path: Path) -> None:
@@ -187,7 +211,7 @@ def test_apply_again_keeps_serving_and_follows_the_catalogue(shop: Shop, tmp_pat
     assert isinstance(OnlineReader(shop.home).get([who], at=NEWEST)[who], dict)
 
     home = Home.open(tmp_path)
-    with pytest.raises(NotReadyError, match="No features are registered"):
+    with pytest.raises(NotReadyError, match="No features are online"):
         OnlineReader(home)
     with pytest.raises(FeatureError, match="no features to register"):
         apply(home, [])
@@ -223,7 +247,7 @@ def test_a_snapshot_is_served_without_a_time_to_live(tmp_path: Path) -> None:
     sync_offline(home, {"snapshot": month["snapshot"].digest}, store=store)
     apply(home, catalogue_for(contract), problem="telco")
     assert materialize(home, "snapshot") == 3
-    reader = OnlineReader(home, problem="telco")
+    reader = OnlineReader(home)
     vector = reader.get(["b"], at=datetime(2030, 1, 1, tzinfo=UTC))["b"]
     assert isinstance(vector, dict)
     assert vector["MonthlyCharges"] == vector["mrr"] == 29.85
@@ -237,14 +261,14 @@ def test_a_snapshot_is_served_without_a_time_to_live(tmp_path: Path) -> None:
         digest = store.put_file(path)
     sync_offline(home, {"snapshot": digest}, store=store)
     assert materialize(home, "snapshot") == 2
-    assert OnlineReader(home, problem="telco").get(["b"])["b"] == Missing("not_found")
+    assert OnlineReader(home).get(["b"])["b"] == Missing("not_current", instant("snapshot").replace(tzinfo=UTC))
 
 
 def test_the_repository_says_what_the_library_says(shop: Shop) -> None:
     text = (REPO / "feature_store.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(text.replace("${CHURN_HOME}", str(shop.home.root))) == repo_config(shop.home)
     production = yaml.safe_load((REPO / "feature_store.production.yaml").read_text(encoding="utf-8"))
-    assert production["online_store"]["type"] == "redis"
+    assert production["online_store"]["type"].endswith(".PackedRedisOnlineStore")
     assert production["project"] == repo_config(shop.home)["project"]
 
 
@@ -288,3 +312,38 @@ def test_objects_of_one_catalogue_are_the_same(shop: Shop) -> None:
     assert current_objects(shop.home) is current_objects(shop.home)
     assert service_name("churn") == "churn"
     assert service_name("renewal") == "churn_renewal"
+
+
+def test_what_is_online_now_is_looked_after(shop: Shop) -> None:
+    with clock.as_of(NEWEST + timedelta(days=3)):
+        found, there, age = skew_online(shop.home), availability(shop.home, MONTHS[-1]), freshness(shop.home)
+        assert found.differing == ()
+        assert found.customers == len(shop.customers(MONTHS[-1])) - found.pushed > 5
+        assert there.low == {}
+        assert (age.observed, age.age, age.fresh) == (NEWEST, timedelta(days=3), True)
+        gone = shop.customers(MONTHS[-1])[:3]
+        assert open_store(shop.home).remove(gone) > 0
+        assert availability(shop.home, MONTHS[-1]).low, "who is not online is not available"
+    with clock.as_of(NEWEST + TTL + timedelta(days=1)):
+        assert not freshness(shop.home).fresh
+    materialize(shop.home, MONTHS[-1])
+    with clock.as_of(NEWEST):
+        assert availability(shop.home, MONTHS[-1]).low == {}
+
+
+def test_redis_and_a_registry_on_postgresql(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with postgres_server() as registry, redis_server() as redis:
+        variables = {"CHURN_DATABASE_URL": registry, "CHURN_ONLINE_STORE": "redis", "CHURN_REDIS_URL": redis}
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        settings.reload()
+        home = Home.open(tmp_path)
+        prepare()
+        text = (REPO / "feature_store.production.yaml").read_text(encoding="utf-8")
+        assert yaml.safe_load(text.replace("${FEAST_REGISTRY_URL}", url_of("feast", home))) == repo_config(home)
+        sync_offline(home, shop.digests, store=shop.store)
+        apply(home, shop.features)
+        assert materialize(home, MONTHS[-1]) == len(shop.customers(MONTHS[-1]))
+        assert skew(home, MONTHS[-1], sample=1000).differing == ()
+        assert not (home.feast / "online.lmdb").exists()
+        assert not (home.feast / "registry.db").exists()

@@ -69,7 +69,7 @@ def test_another_meaning_of_the_label_makes_everything_stale(home: Home) -> None
     ("gone", "asset", "reason"),
     [
         ("bentoml/bentos", "champion_bento", "the bento is gone"),
-        ("feast/online.db", "online_features", "the online store is gone"),
+        ("feast/online.lmdb", "online_features", "the online store is gone"),
         ("champion", "champion", "the champion's files are gone"),
         ("mlflow/mlflow.db", "champion", "the model registry is gone"),
     ],

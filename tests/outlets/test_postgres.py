@@ -27,11 +27,11 @@ def database(postgres: str) -> Iterator[str]:
     """The server, without the schemas of other tests."""
     yield postgres
     with psycopg.connect(postgres, autocommit=True) as connection:
-        for schema in ("churn", "lists", "newer"):
+        for schema in ("churn_lists", "lists", "newer"):
             connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
 
 
-def _write(url: str, home: Home, facts: ListFacts, ids: Ids = "pseudonym", schema: str = "churn") -> str:
+def _write(url: str, home: Home, facts: ListFacts, ids: Ids = "pseudonym", schema: str = "churn_lists") -> str:
     table = table_of(ContentStore(home.store), facts, ids, IdentityVault.open(home).reveal)
     return write_list(url, schema, facts, table, ids)
 
@@ -47,14 +47,14 @@ def test_the_rows_are_those_of_the_list(database: str, home: Home) -> None:
     table = table_of(ContentStore(home.store), facts, "pseudonym", list).to_pylist()
     found = _rows(
         database,
-        "SELECT customer_id, rank, probability, mrr, reasons, contributions, observation FROM churn.scores "
+        "SELECT customer_id, rank, probability, mrr, reasons, contributions, observation FROM churn_lists.scores "
         "ORDER BY rank",
     )
     assert found == [
         tuple(row[n] for n in ("customer_id", "rank", "probability", "mrr", "reasons", "contributions", "observation"))
         for row in table
     ]
-    assert _rows(database, "SELECT problem, digest, ids, row_count FROM churn.score_lists") == [
+    assert _rows(database, "SELECT problem, digest, ids, row_count FROM churn_lists.score_lists") == [
         ("churn", facts.digest, "pseudonym", 4)
     ]
 
@@ -62,9 +62,9 @@ def test_the_rows_are_those_of_the_list(database: str, home: Home) -> None:
 def test_the_same_twice_is_as_once(database: str, home: Home) -> None:
     facts = make_list(home)
     _write(database, home, facts)
-    before = _rows(database, "SELECT xmin::text, * FROM churn.scores ORDER BY rank")
+    before = _rows(database, "SELECT xmin::text, * FROM churn_lists.scores ORDER BY rank")
     assert _write(database, home, facts) == "2024-05-01 is there already"
-    assert _rows(database, "SELECT xmin::text, * FROM churn.scores ORDER BY rank") == before
+    assert _rows(database, "SELECT xmin::text, * FROM churn_lists.scores ORDER BY rank") == before
 
 
 def test_a_corrected_month_replaces_only_that_month(database: str, home: Home) -> None:
@@ -74,19 +74,19 @@ def test_a_corrected_month_replaces_only_that_month(database: str, home: Home) -
     _write(database, home, may)
     again = make_list(home, "2024-05-01", count=2, shift=0.2, made="2024-07-02T00:00:00+00:00")
     assert _write(database, home, again) == "2 rows of 2024-05-01"
-    counts = "SELECT observation, count(*), max(probability) FROM churn.scores GROUP BY 1 ORDER BY 1"
+    counts = "SELECT observation, count(*), max(probability) FROM churn_lists.scores GROUP BY 1 ORDER BY 1"
     assert _rows(database, counts) == [("2024-05-01", 2, pytest.approx(0.7)), ("2024-06-01", 3, pytest.approx(0.9))]
     assert _write(database, home, may) == "2024-05-01 is there from a later list"
-    assert _rows(database, "SELECT DISTINCT observation FROM churn.scores_current") == [("2024-06-01",)]
+    assert _rows(database, "SELECT DISTINCT observation FROM churn_lists.scores_current") == [("2024-06-01",)]
 
 
 def test_own_ids_only_where_asked_for(database: str, home: Home) -> None:
     facts = make_list(home)
     _write(database, home, facts)
-    names = "SELECT customer_id FROM churn.scores ORDER BY rank"
+    names = "SELECT customer_id FROM churn_lists.scores ORDER BY rank"
     assert not {row[0] for row in _rows(database, names)} & set(CUSTOMERS)
     _write(database, home, facts, ids="company", schema="lists")
-    own = names.replace("churn.", "lists.")
+    own = names.replace("churn_lists.", "lists.")
     assert [row[0] for row in _rows(database, own)] == CUSTOMERS[:4]
     # Where the outlet changes its mind, no row of the other kind stays.
     _write(database, home, facts, ids="pseudonym", schema="lists")
@@ -99,19 +99,19 @@ def test_writers_at_once(database: str, home: Home) -> None:
     ]  # fmt: skip
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(lambda one: _write(database, home, one), lists))
-    assert _rows(database, "SELECT count(*) FROM churn.scores") == [(5,)], "the latest wins, whoever comes last"
+    assert _rows(database, "SELECT count(*) FROM churn_lists.scores") == [(5,)], "the latest wins, whoever comes last"
 
 
 def test_a_failure_leaves_all_as_it_was(database: str, home: Home) -> None:
     facts = make_list(home)
     _write(database, home, facts)
-    before = _rows(database, "SELECT * FROM churn.scores ORDER BY rank")
+    before = _rows(database, "SELECT * FROM churn_lists.scores ORDER BY rank")
     broken = make_list(home, shift=0.3, made="2024-07-01T00:00:00+00:00")
     table = table_of(ContentStore(home.store), broken, "pseudonym", list)
     twice = table.take([0, 1, 1])
     with pytest.raises(TableError, match="PostgreSQL says"):
-        write_list(database, "churn", broken, twice, "pseudonym")
-    assert _rows(database, "SELECT * FROM churn.scores ORDER BY rank") == before
+        write_list(database, "churn_lists", broken, twice, "pseudonym")
+    assert _rows(database, "SELECT * FROM churn_lists.scores ORDER BY rank") == before
 
 
 def test_a_newer_schema_is_refused_and_an_own_one_needs_no_right_to_create(database: str, home: Home) -> None:
@@ -126,7 +126,7 @@ def test_a_newer_schema_is_refused_and_an_own_one_needs_no_right_to_create(datab
     other = database.replace("churn@", "lister@")
     assert _write(other, home, make_list(home), schema="lists") == "4 rows of 2024-05-01"
     with pytest.raises(TableError, match="permission denied"):
-        probe(other, "churn")
+        probe(other, "churn_lists")
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("DROP SCHEMA lists CASCADE")
         connection.execute("DROP ROLE lister")
@@ -141,5 +141,5 @@ def test_an_outlet_goes_on_when_the_database_comes_back(database: str, home: Hom
     assert found["down"].state == "waiting"
     assert "PostgreSQL says" in str(found["down"].said)
     assert "hunter2" not in str(found["down"].said)
-    assert _rows(database, "SELECT count(*) FROM churn.scores_current") == [(4,)]
+    assert _rows(database, "SELECT count(*) FROM churn_lists.scores_current") == [(4,)]
     assert settings.settings().problem == "churn"

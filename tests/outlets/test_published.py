@@ -38,6 +38,8 @@ def test_a_later_list_is_not_replaced_by_an_earlier_one(home: Home, tmp_path: Pa
     new = make_list(home, shift=0.01, made="2024-06-02T00:00:00+00:00")
     publish(tmp_path, store, new, "pseudonym", list)
     assert publish(tmp_path, store, old, "pseudonym", list)["digest"] == new.digest
+    assert publish(tmp_path, store, old, "pseudonym", list, always=True)["digest"] == old.digest
+    publish(tmp_path, store, new, "pseudonym", list)
     (tmp_path / "scores_current.parquet").unlink()
     assert publish(tmp_path, store, new, "pseudonym", list)["digest"] == new.digest
     assert (tmp_path / "scores_current.parquet").exists(), "what was deleted is made again"

@@ -1,4 +1,4 @@
-"""A PostgreSQL cluster that lives as long as the tests."""
+"""A PostgreSQL cluster and a Redis that live as long as the tests."""
 
 import ctypes
 import os
@@ -103,3 +103,41 @@ def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
             if server.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"PostgreSQL did not start:\n{log.read_text(errors='replace')}")
             time.sleep(0.05)
+
+
+@contextmanager
+def redis_server() -> Iterator[str]:
+    """Start a Redis on a free port of the loopback interface, without a file on disk; yields ``redis://…``.
+
+    Where Redis is not installed the test is skipped, or fails if ``CHURN_REQUIRE_SERVERS=1``.
+    """
+    program = shutil.which("redis-server")
+    if program is None:
+        reason = "Redis is not installed (no redis-server on the path): apt-get install redis-server"
+        if os.environ.get("CHURN_REQUIRE_SERVERS") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    port = _free_port()
+    folder = Path(tempfile.mkdtemp(prefix="churn-redis-"))
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_die_with_parent)
+    try:
+        _wait_for_port(port, server, folder / "log")
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for_port(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        with closing(socket.socket()) as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if server.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"The server did not start:\n{log.read_text(errors='replace')}")
+        time.sleep(0.02)

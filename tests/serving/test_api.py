@@ -32,7 +32,14 @@ def test_models(client: Client, runtime: Runtime) -> None:
 
 def test_features_of_a_customer(client: Client) -> None:
     answer = client.get(f"/v1/features/{CUSTOMER}").json()
-    assert answer == {"customer_id": CUSTOMER, "as_of": "2026-03-01T00:00:00Z", "features": VECTOR}
+    assert answer == {
+        "customer_id": CUSTOMER,
+        "as_of": "2026-03-01T00:00:00Z",
+        "generation": None,  # this store is a dictionary
+        "layout": None,
+        "view_times": {},
+        "features": VECTOR,
+    }
 
 
 def test_the_index_leads_to_the_docs(client: Client) -> None:
