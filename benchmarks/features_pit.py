@@ -92,7 +92,7 @@ def _observations(months: int) -> list[str]:
 
 
 def write_tables(root: Path, accounts: int, months: int) -> None:
-    """Cleaned tables as the door leaves them: accounts, subscriptions, and daily usage on five of six days, in a part
+    """Cleaned tables as the door leaves them: accounts, subscriptions, and daily usage on eleven of twelve days, in a part
     for each month."""
     from churn_platform.features.observation import next_month
     from churn_platform.records.store import ContentStore
@@ -127,7 +127,7 @@ def write_tables(root: Path, accounts: int, months: int) -> None:
                 {draw.format(most=7)} AS reports, {draw.format(most=1000)} / 3.0 AS minutes,
                 {draw.format(most=5)} AS errors
                 FROM range({accounts}) AS r(n), range(date_diff('day', DATE '{month}', DATE '{until}')) AS s(d)
-                WHERE hash(n + d * 7919) % 6 > 0 ORDER BY d, n"""
+                WHERE hash(n + d * 7919) % 12 > 0 ORDER BY d, n"""
             parts["usage"].append((until, *_put(duck, query, store)))
             month = until
     (root / "parts.json").write_text(json.dumps(parts))
