@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
+# Spark, in an environment of its own: never beside great-expectations.
+SPARK := .venv-spark
 # uv where there is one, else one of our own inside the environment.
 UV := $(or $(shell command -v uv 2>/dev/null),$(VENV)/boot/bin/uv)
 # python3 where it is 3.11, else whichever 3.11 uv finds.
@@ -17,10 +19,10 @@ unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup libgomp demo test lint types bench docs clean
+.PHONY: help setup spark-env libgomp demo test lint types bench docs clean
 
 help: ## list these tasks
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: libgomp $(STAMP) ## make .venv from requirements.lock (finds uv, or installs it there)
 
@@ -31,6 +33,14 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(UV) pip sync $(QUIET) --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	@$(UV) pip install -q --python $(BIN)/python --no-deps -e .
 	@$(BIN)/python -m compileall -q churn_platform assets sensors resources bentos
+	@touch $@
+
+spark-env: setup $(SPARK)/.synced ## make .venv-spark, where features can be computed on Spark (needs Java 17)
+
+$(SPARK)/.synced: requirements-spark.lock
+	@echo "spark-env: the packages of requirements-spark.lock into $(SPARK)"
+	@test -x $(SPARK)/bin/python || $(UV) venv -q --allow-existing --python $(PYTHON311) $(SPARK)
+	@$(UV) pip sync $(QUIET) --python $(SPARK)/bin/python --require-hashes requirements-spark.lock
 	@touch $@
 
 libgomp:

@@ -13,10 +13,11 @@ def all_assets(tables: Sequence[str], label_tables: Sequence[str]) -> list[dg.As
     from assets.champion import champion
     from assets.diagnosis import diagnosis
     from assets.evaluation import evaluation, gate
-    from assets.features import churn_labels, customer_features, feature_skew, online_features
+    from assets.features import churn_labels, customer_features, customers, feature_skew, online_features
     from assets.monitoring import business_report, drift_report
     from assets.outlets import scores_outlet
     from assets.recalibration import recalibration
+    from assets.selection import candidate_features, customer_profile, feature_selection
     from assets.sources import cross_rules, expectations, source_asset
     from assets.training import challenger, training_set
 
@@ -24,8 +25,12 @@ def all_assets(tables: Sequence[str], label_tables: Sequence[str]) -> list[dg.As
         *[source_asset(table) for table in tables],
         cross_rules(tables),
         expectations(tables),
-        customer_features(tables),
+        customers(tables),
         churn_labels(label_tables),
+        candidate_features(tables),
+        customer_profile,
+        feature_selection,
+        customer_features(tables),
         online_features,
         feature_skew,
         training_set,

@@ -7,15 +7,68 @@ from typing import Any, cast
 import dagster as dg
 
 from assets.partitions import NEWEST, SAME, check, monthly, must_hold, version_of
+from churn_platform.settings import settings
 from churn_platform.sources.mutable import mutable_digests
 from churn_platform.sources.tables import TableVersion
 from resources.feast import FeastResource
-from resources.lineage import LineageResource
+from resources.lineage import LineageResource, Step
 from resources.store import StoreResource
+
+# What the population does not need: a change there makes no label anew.
+LATER = ("features/profile.py", "features/online.py", "features/skew.py", "features/page.py", "features/quality.py")
 
 
 def _source(table: str) -> dg.AssetKey:
     return dg.AssetKey(["sources", table])
+
+
+def _versions(step: Step, tables: Sequence[str], store: StoreResource) -> dict[str, dict[str, TableVersion]]:
+    """What was known of each table by each month of the step, recorded as read."""
+    return {
+        month: {
+            table: TableVersion.from_json(
+                store.objects.read_json(step.read(f"sources/{table}", month, into=month)["digest"])
+            )
+            for table in tables
+        }
+        for month in step.partitions
+    }
+
+
+def customers(tables: Sequence[str]) -> dg.AssetsDefinition:
+    """The asset of who is a customer at each month, over the tables of the contract that say so."""
+
+    @dg.asset(
+        name="customers",
+        group_name="customers",
+        kinds={"duckdb", "parquet"},
+        owners=["team:data"],
+        description="Who is a customer at the month's date, and the monthly revenue, as known by then: those whom "
+        "labels and features are made for.",
+        code_version=version_of("features", "assets/features.py", but=LATER),
+        deps=[dg.AssetDep(_source(table), partition_mapping=SAME) for table in tables],
+        check_specs=[
+            must_hold("customers", "somebody_is_a_customer", "The newest month of the run has at least one customer.")
+        ],
+        **monthly(),
+    )
+    def _customers(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
+        from churn_platform.features.assemble import assemble
+
+        step = lineage.step(context)
+        made = assemble(
+            store.contract, _versions(step, tables, store), step.partitions, store=store.objects, people_only=True
+        )
+        for month, table in made.items():
+            step.write(table.digest, into=month, rows=table.rows)
+        yield from step.result(
+            per_partition={month: {"customers": table.rows} for month, table in made.items()},
+            checks=[
+                check("somebody_is_a_customer", made[max(made)].rows > 0, {"month": max(made)}),
+            ],
+        )
+
+    return cast(dg.AssetsDefinition, _customers)
 
 
 def customer_features(tables: Sequence[str]) -> dg.AssetsDefinition:
@@ -24,49 +77,57 @@ def customer_features(tables: Sequence[str]) -> dg.AssetsDefinition:
     @dg.asset(
         name="customer_features",
         group_name="features",
-        kinds={"duckdb", "parquet"},
+        kinds={settings().feature_engine, "parquet"},
         owners=["team:data"],
-        description="One row for each customer active at the month's date, made only from what was known by then.",
+        description="One row for each customer active at the month's date, made only from what was known by then: the "
+        "hand-made features, the generated ones that were chosen, the anomaly score and the segment.",
         code_version=version_of("features", "assets/features.py"),
-        deps=[dg.AssetDep(_source(table), partition_mapping=SAME) for table in tables],
+        deps=[
+            *[dg.AssetDep(_source(table), partition_mapping=SAME) for table in tables],
+            dg.AssetDep("feature_selection"),
+            dg.AssetDep("customer_profile"),
+        ],
         check_specs=[
             must_hold(
                 "customer_features", "one_row_per_customer", "No customer has two rows in the newest month of the run."
             ),
             dg.AssetCheckSpec("known_values", asset="customer_features", description="No feature is empty for all."),
+            dg.AssetCheckSpec(
+                "usable_columns",
+                asset="customer_features",
+                description="No feature is left out because a column that it reads cannot be trusted.",
+            ),
         ],
         **monthly(),
     )
     def _features(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
         from churn_platform.features.assemble import assemble
-        from churn_platform.features.catalogue import catalogue_for, catalogue_to_json
+        from churn_platform.features.catalogue import catalogue_to_json
         from churn_platform.features.quality import quality_of
 
         since = store.mutable_since
         step, objects = lineage.step(context, mutable_digests(since)), store.objects
-        versions = {
-            month: {
-                table: TableVersion.from_json(
-                    objects.read_json(step.read(f"sources/{table}", month, into=month)["digest"])
-                )
-                for table in tables
-            }
-            for month in step.partitions
-        }
+        for month in step.partitions:
+            step.read("feature_selection", into=month)
+            step.read("customer_profile", into=month)
         made = assemble(
             store.contract,
-            versions,
+            _versions(step, tables, store),
             step.partitions,
             store=objects,
             progress=lambda month, done, total: step.progress(month, done / total),
             snapshots=store.snapshots,
             since=since,
+            generated=store.generated,
+            profile=store.profile,
         )
-        catalogue = catalogue_for(store.contract, since)
+        catalogue = store.catalogue
         store.refs.set("feature_catalogue", None, {"digest": objects.put_json(catalogue_to_json(catalogue))})
         for month, table in made.items():
-            step.write(table.digest, into=month, rows=table.rows)
-        quality = quality_of(objects.path(made[max(made)].digest), catalogue)
+            step.write(table.digest, into=month, rows=table.rows, blocked=dict(table.blocked))
+        newest = made[max(made)]
+        quality = quality_of(objects.path(newest.digest), catalogue)
+        empty = [name for name in quality.empty if name not in newest.blocked]
         yield from step.result(
             metadata={
                 "features": len(catalogue),
@@ -74,13 +135,17 @@ def customer_features(tables: Sequence[str]) -> dg.AssetsDefinition:
                     [dg.TableColumn(f.name, f.kind, f"{f.label}. {f.description}") for f in catalogue]
                 ),
             },
-            per_partition={month: {"customers": table.rows} for month, table in made.items()},
+            per_partition={
+                month: {"customers": table.rows, "blocked": dg.MetadataValue.json(dict(table.blocked))}
+                for month, table in made.items()
+            },
             checks=[
                 check("one_row_per_customer", quality.unique, {"customers": quality.rows, "month": max(made)}),
+                check("known_values", not empty, {"empty": ", ".join(empty) or "none"}, warn=True),
                 check(
-                    "known_values",
-                    not quality.empty,
-                    {"empty": ", ".join(quality.empty) or "none"},
+                    "usable_columns",
+                    not newest.blocked,
+                    {"blocked": dg.MetadataValue.json(dict(newest.blocked)), "month": max(made)},
                     warn=True,
                 ),
             ],
@@ -95,14 +160,14 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
 
     @dg.asset(
         name="churn_labels",
-        group_name="features",
+        group_name="customers",
         kinds={"duckdb", "parquet"},
         owners=["team:data"],
         description="Who left voluntarily in the window after the month's date (or was not active in it, where the "
         "contract says so). Involuntary departures are censored; what is not mature yet says so.",
         code_version=version_of("features/labels.py", "features/purchase.py", "assets/features.py"),
         deps=[
-            dg.AssetDep("customer_features", partition_mapping=SAME),
+            dg.AssetDep("customers", partition_mapping=SAME),
             *[dg.AssetDep(_source(table), partition_mapping=NEWEST) for table in needed],
         ],
         check_specs=[
@@ -121,7 +186,7 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
         known, ends = {}, {}
         populations = {}
         for month in step.partitions:
-            populations[month] = step.read("customer_features", month, into=month)["digest"]
+            populations[month] = step.read("customers", month, into=month)["digest"]
             for table in needed:
                 current = step.read_newest(f"sources/{table}", into=month)[1]["current"]
                 known[table] = TableVersion.from_json(objects.read_json(current["digest"]))

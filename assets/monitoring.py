@@ -42,6 +42,7 @@ def drift_report(context: dg.AssetExecutionContext, lineage: LineageResource, st
         {month: objects.path(refs.get("customer_features", month)["digest"]) for month in learned},
         {month: objects.path(digest) for month, digest in current.items()},
         contract=store.contract,
+        catalogue=store.catalogue,
         out_dir=store.home.reports / "drift",
         progress=step.progress,
     )

@@ -40,7 +40,8 @@ def source_asset(table: str) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 "row_rules",
                 asset=key,
-                description="Rows that break a rule go to quarantine; beyond the contract's tolerance the table stops.",
+                description="Rows that break a rule go to quarantine. Beyond the contract's tolerance a column that "
+                "only features read is unusable in that month; any other stops the table.",
             )
         ],
         **monthly(),
@@ -60,6 +61,7 @@ def source_asset(table: str) -> dg.AssetsDefinition:
             tables=[table],
             calendar=location.calendar,
             expectations=False,
+            block=True,
             progress=step.progress,
         )
         # What is known of the table now, also after the last month's date: labels and lists go by it.
@@ -68,13 +70,18 @@ def source_asset(table: str) -> dg.AssetsDefinition:
             step.write(admitted.digests[table][month], into=month, rows=version.rows, current=current)
         held, rows = admitted.quarantined.get(table, 0), admitted.rows[table]
         yield from step.result(
-            metadata={"raw_rows": rows, "repetitions_dropped": admitted.dropped.get(table, 0)},
+            metadata={
+                "raw_rows": rows,
+                "repetitions_dropped": admitted.dropped.get(table, 0),
+                "blocked_columns": dg.MetadataValue.json(admitted.blocked.get(table, {})),
+            },
             checks=[
                 check(
                     "row_rules",
-                    held == 0,
+                    held == 0 and table not in admitted.blocked,
                     {
                         "quarantined": held,
+                        "blocked_columns": dg.MetadataValue.json(admitted.blocked.get(table, {})),
                         "rows": rows,
                         "rules": dg.MetadataValue.json(admitted.faults.get(table, {})),
                     },

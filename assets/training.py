@@ -58,7 +58,6 @@ class ChallengerConfig(dg.Config):
 )
 def training_set(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
     """Join features and labels by month and customer."""
-    from churn_platform.features.catalogue import catalogue_for
     from churn_platform.training.dataset import build_training_set
     from churn_platform.training.leaks import find_leaks, refuse
 
@@ -68,8 +67,9 @@ def training_set(context: dg.AssetExecutionContext, lineage: LineageResource, st
     features = {m: ref["digest"] for m, ref in step.read_all("customer_features").items() if m not in faulty}
     labels = {m: ref["digest"] for m, ref in step.read_all("churn_labels").items() if m not in faulty}
     contract = store.contract
-    catalogue = catalogue_for(contract, store.mutable_since)
-    made = build_training_set(features, labels, catalogue, contract, store=objects)
+    chosen = store.selection
+    chosen_on = chosen.months if chosen else ()
+    made = build_training_set(features, labels, store.learnt_catalogue, contract, store=objects, chosen_on=chosen_on)
     leaks = find_leaks(contract, made.load(objects), _newest_versions(store), objects, store.mutable_since)
     said = {leak.column: f"{leak.evidence} {leak.mend}".rstrip(".") for leak in leaks if leak.review is None}
     reviewed = {f"reviewed/{leak.column}": f"{leak.review}: {leak.evidence}" for leak in leaks if leak.review}

@@ -80,6 +80,16 @@ class Settings(BaseSettings):
         pattern=r"^\d+(MB|GB)$",
         description="Memory that DuckDB may use before it spills to disk.",
     )
+    feature_engine: Literal["duckdb", "spark"] = Field(
+        default="duckdb",
+        description="What computes the features: DuckDB in this process, or Spark in an environment of its own "
+        "(`make spark-env`).",
+    )
+    spark_python: Path = Field(
+        default=CHECKOUT / ".venv-spark" / "bin" / "python",
+        description="The interpreter of the environment that holds Spark.",
+    )
+    spark_master: str = Field(default="local[2]", min_length=1, description="Spark's master URL.")
 
     mlflow_url: str = Field(
         default="http://127.0.0.1:5000",

@@ -30,9 +30,10 @@ from churn_platform.sources.refresh import refresh
 from resources import runner
 
 LOCK = "pipeline.lock"
-FLOW = frozenset({runner.TABLES, "sources", "features", "monitoring"})
+FLOW = frozenset({runner.TABLES, "sources", "customers", "selection", "features", "monitoring"})
 FLOWING = frozenset({"scores_current", "scores_outlet"})
-"""Groups and assets that follow the data by themselves. Learning is asked for, never carried."""
+"""Groups and assets that follow the data by themselves. Learning is asked for, never carried; the choice of generated
+features is made anew where the history has reached its next step, and what the champion reads is made all the same."""
 TRAINING = ("training_set", "challenger", "evaluation", "gate", "champion", "champion_bento")
 RECALIBRATION = ("recalibration", "champion", "champion_bento")
 UNDER_WAY = (

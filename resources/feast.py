@@ -53,7 +53,6 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             month: the newest observation; ``features`` the digest of its table, ``labels`` that of its labels, which
                 say who has left since.
         """
-        from churn_platform.features.catalogue import catalogue_for
         from churn_platform.features.feast_store import apply, materialize, sync_offline
         from churn_platform.features.labels import departed
         from churn_platform.features.skew import skew
@@ -63,7 +62,7 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         progress("offline files", 0.1)
         sync_offline(home, {**months, month: features}, store=objects)
         progress("feature views", 0.2)
-        applied = apply(home, catalogue_for(store.contract, store.mutable_since), problem=settings().problem)
+        applied = apply(home, store.catalogue, problem=settings().problem)
         progress("online store", 0.4)
         # A flat file makes no claim about time: all its rows can be asked for.
         gone = departed(objects.path(labels)) if store.contract.shape == "relational" else []
@@ -108,7 +107,6 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         Args:
             month: the newest observation; ``features`` the digest of its table, ``labels`` that of its labels.
         """
-        from churn_platform.features.catalogue import catalogue_for
         from churn_platform.features.health import availability, freshness
         from churn_platform.features.labels import departed
         from churn_platform.features.skew import skew_online
@@ -121,7 +119,7 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         drift = []
         if earlier:
             before = objects.path(refs.get("customer_features", earlier[-1])["digest"])
-            drift = month_to_month(before, objects.path(features), catalogue_for(store.contract, store.mutable_since))
+            drift = month_to_month(before, objects.path(features), store.catalogue)
         shifted = [one for one in drift if one.verdict in ("shifted", "empty")]
         days = age.age.total_seconds() / 86_400 if age.age is not None and age.limit else 0.0
         record = {

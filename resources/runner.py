@@ -25,6 +25,7 @@ from churn_platform.sources.mutable import SnapshotLog, mutable_digests, usable_
 from resources import orphans, progress
 from resources.bento import bento_exists
 from resources.lineage import asset_name, contract_input
+from resources.selection import months_input, months_to_choose_on
 
 OBSERVATIONS = "observations"
 JOB = "everything"
@@ -114,7 +115,9 @@ def nodes(
         if name.startswith("sources/"):
             table = name.removeprefix("sources/")
             external[f"source:{table}"] = location.fingerprint(table)
-        if name == "customer_features":
+        if name == "candidate_features":
+            external |= months_input(months_to_choose_on(refs, location.contract))
+        if name in ("customer_features", "candidate_features"):
             external |= mutable_digests(usable_since(location.contract, SnapshotLog(refs), observations))
         result.append(
             Node(
@@ -255,12 +258,14 @@ def run(
 # Whether what lies below them needs to be made is known only after these groups are up to date. The tables themselves
 # stand before the rest of their group, the rules between them.
 TABLES = "tables"
-BARRIERS = (frozenset({TABLES}), frozenset({TABLES, "sources", "features"}))
+_PEOPLE = frozenset({TABLES, "sources", "customers"})
+BARRIERS = (frozenset({TABLES}), _PEOPLE, _PEOPLE | {"selection"}, _PEOPLE | {"selection", "features"})
 MOST_RUNS = 40
 
 
 def next_run(work: Plan, groups: Mapping[str, str]) -> Plan | None:
-    """The part of a plan to make first: tables, then features and labels, then the rest; None where there is nothing.
+    """The part of a plan to make first: tables, then customers and labels, the choice of
+    features, features, and the rest; None where there is nothing.
 
     Made and planned anew until nothing is left, it makes nothing in vain: what has come out as it was stops there.
 

@@ -36,9 +36,9 @@ def carry_job() -> None:
 def all_jobs() -> list[Any]:
     """``everything`` makes all assets for a range of observation months, ``score_month`` and ``retrain`` parts of it;
     ``carry`` is what the sensor asks for."""
-    features = dg.AssetSelection.groups("sources", "features", "monitoring", "outlets") | dg.AssetSelection.assets(
-        "scores_current", "scores_outlet"
-    )
+    features = dg.AssetSelection.groups(
+        "sources", "customers", "features", "monitoring", "outlets"
+    ) | dg.AssetSelection.assets("scores_current", "scores_outlet")
     return [
         carry_job,
         dg.define_asset_job(

@@ -130,7 +130,7 @@ def shown_lines(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(CHECKOUT).as_posix())
 def test_commands_shown_in_the_pages_exist(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", text_of(CHECKOUT / "Makefile"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", text_of(CHECKOUT / "Makefile"), re.MULTILINE))
     known = commands()
     for line in shown_lines(page):
         for call in re.findall(r"(?:^|\s|\$\()(?:\.venv/bin/)?(churn [^)#|;]*)", line):
@@ -143,7 +143,7 @@ def test_commands_shown_in_the_pages_exist(page: Path) -> None:
             allowed = options_of(known[path]) | {"--help"}
             unknown = {w.split("=")[0] for w in words if w.startswith("--")} - allowed
             assert not unknown, f"{page.name} shows `{call.strip()}`, but {sorted(unknown)} is no option of it"
-        for target in re.findall(r"(?:^|\s)make ([a-z]+)", line):
+        for target in re.findall(r"(?:^|\s)make ([a-z-]+)", line):
             assert target in targets, f"{page.name} shows `make {target}`, which is no target"
 
 

@@ -95,6 +95,13 @@ def _forward_folds(
     return tuple(found)
 
 
+def forward_folds(
+    months: Sequence[str], horizon_days: int, gap_days: int, folds: int = FORWARD_FOLDS
+) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+    """(learn, validate) months inside ``months``, which are in order: see :func:`temporal_split`."""
+    return _forward_folds(months, timedelta(days=horizon_days + gap_days), folds)
+
+
 def temporal_split(
     observations_mature: Sequence[str],
     horizon_days: int,

@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from churn_platform.errors import FeatureError
-from churn_platform.features.catalogue import Feature, catalogue_for
+from churn_platform.features.catalogue import Feature, catalogue_for, catalogue_from_json
 from churn_platform.features.feast_objects import model_services
+from churn_platform.records.refs import Refs
+from churn_platform.records.store import ContentStore
 
 if TYPE_CHECKING:
     from churn_platform.records.home import Home
@@ -21,7 +23,7 @@ def listed(home: Home, contract: Contract, since: Mapping[str, datetime] | None 
     models = model_services(home)
     return [
         {**asdict(feature), "read_by": [version for version, names in models if feature.name in names]}
-        for feature in catalogue_for(contract, since)
+        for feature in _catalogue(home, contract, since)
     ]
 
 
@@ -35,8 +37,9 @@ def why(home: Home, contract: Contract, name: str, since: Mapping[str, datetime]
     Raises:
         FeatureError: no family defines such a feature for any contract.
     """
-    known = {feature.name: feature for feature in catalogue_for(contract, since)}
+    known = {feature.name: feature for feature in _catalogue(home, contract, since)}
     definition = _definition(contract, name, since)
+    verdict = _verdict(home, name)
     if name not in known and definition is None:
         near = [one for one in known if one.partition("_")[0] == name.partition("_")[0]][:5]
         raise FeatureError(
@@ -48,7 +51,10 @@ def why(home: Home, contract: Contract, name: str, since: Mapping[str, datetime]
     table = definition.table if definition else ("snapshot" if contract.shape == "snapshot" else None)
     columns = list(definition.columns) if definition else [name]
     readers = [version for version, names in model_services(home) if name in names]
-    if feature is None:
+    if verdict is not None:
+        kept = "was chosen" if verdict["stage"] == "kept" else f"was not chosen ({verdict['stage']})"
+        reason = f"It is generated, and {kept}: {verdict['reason']}."
+    elif feature is None:
         reason = f"The contract has no {_absent(contract, table, columns)}, which it is made from."
     elif readers:
         reason = f"The contract has what it is made from, and version {readers[-1]} of the model reads it."
@@ -66,15 +72,35 @@ def why(home: Home, contract: Contract, name: str, since: Mapping[str, datetime]
     }
 
 
+def _catalogue(home: Home, contract: Contract, since: Mapping[str, datetime] | None) -> tuple[Feature, ...]:
+    """What the months of this home have, the generated features among it; before there is any, what the contract
+    makes."""
+    found = Refs(home.refs).find("feature_catalogue")
+    if found is None:
+        return catalogue_for(contract, since)
+    return catalogue_from_json(ContentStore(home.store).read_json(found["digest"]))
+
+
+def _verdict(home: Home, name: str) -> Mapping[str, Any] | None:
+    """What became of a generated feature in the choice of this home; None for any other."""
+    found = Refs(home.refs).find("feature_selection")
+    if found is None:
+        return None
+    verdicts = ContentStore(home.store).read_json(found["digest"])["verdicts"]
+    return next((one for one in verdicts if one["name"] == name), None)
+
+
 def _definition(contract: Contract, name: str, since: Mapping[str, datetime] | None) -> Any:
     """The definition, also where the contract lacks its table or columns; None for a flat file's column."""
     if contract.shape == "snapshot":
         return None
     from churn_platform.features.available import Available
+    from churn_platform.features.candidates import candidates
     from churn_platform.features.definitions import FAMILIES, definitions_for
 
     available = Available.of(contract, since)
     made = list(definitions_for(available))
+    made += [one.definition for one in candidates(available, made)]
     made += [one for family in FAMILIES for make in family.declared for one in make(available)]
     return next((one for one in made if one.name == name and not one.hidden), None)
 

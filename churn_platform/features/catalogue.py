@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 FIXED_COLUMNS = ("customer_id", "event_timestamp", "created_timestamp")
 # Monthly revenue is always in the table: it weighs losses even where it is no feature.
 VALUE_COLUMN = "mrr"
+# Families that are made for a whole month at once, and never pushed.
+BATCH_FAMILIES = ("profile",)
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,20 @@ class Feature:
     decimals: int
 
 
-def catalogue_for(contract: Contract, since: Mapping[str, datetime] | None = None) -> tuple[Feature, ...]:
+def catalogue_for(
+    contract: Contract,
+    since: Mapping[str, datetime] | None = None,
+    *,
+    generated: Sequence[str] = (),
+    profile: bool = False,
+) -> tuple[Feature, ...]:
     """The features that exist for the tables and columns of this contract, in the order of their columns.
 
     Args:
         since: tables of which snapshots may be read, and from when on they exist
             (``sources.mutable.usable_since``): their columns that are overwritten in place are features too.
+        generated: names of generated features that are made as well.
+        profile: whether the anomaly score and the segment are.
 
     Raises:
         FeatureError: where two columns of the contract would make features of one name.
@@ -59,8 +69,16 @@ def catalogue_for(contract: Contract, since: Mapping[str, datetime] | None = Non
 
     if contract.shape == "snapshot":
         return snapshot_catalogue(contract)
-    definitions = definitions_for(Available.of(contract, since))
-    return tuple(definition.feature for definition in definitions if not definition.hidden)
+    from churn_platform.features.profile import PROFILE_FEATURES
+
+    definitions = definitions_for(Available.of(contract, since), generated)
+    made = tuple(definition.feature for definition in definitions if not definition.hidden)
+    return (*made, *(PROFILE_FEATURES if profile else ()))
+
+
+def on_push_path(feature: Feature) -> bool:
+    """Whether a pushed row may carry the feature: what is fitted on whole months (:mod:`.profile`) comes in batches."""
+    return feature.family not in BATCH_FAMILIES
 
 
 def families(features: Iterable[Feature]) -> dict[str, tuple[Feature, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from churn_platform.errors import FeatureError
@@ -23,12 +23,14 @@ class FeatureMonth:
         digest: of the Parquet file in the store.
         rows: number of customers.
         versions_used: table → digest of the version that was read.
+        blocked: feature → why it is null for everybody: a column that it needs is unusable at this date.
     """
 
     observation: str
     digest: str
     rows: int
     versions_used: Mapping[str, str]
+    blocked: Mapping[str, str] = field(default_factory=dict)
 
 
 def version_of(versions: Mapping[str, Mapping[str, TableVersion]], observation: str, table: str) -> TableVersion:

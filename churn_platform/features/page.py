@@ -18,7 +18,9 @@ The features that exist for the simulated company's contract, and those of a sho
 customer and observation date t. All read only what had happened **and** was known at t
 ([time](../explanation/time.md)). Windows are (t − n days, t]: an event exactly at t counts, one exactly n days before
 does not. A contract without a table, or without a column, lacks the features that need it; further numeric columns of
-`usage` get windows of their own, and further columns of `accounts` become attributes. Numbers are float64, categories
+`usage` get windows of their own, and further columns of `accounts` become attributes. Beside these, features are
+generated and chosen for each home ([how](../explanation/features.md)): `reports/feature_selection.md` lists them.
+Numbers are float64, categories
 text; null means that nothing is known.
 """
 
@@ -31,6 +33,8 @@ ABOUT = {
     "purchases": "For a contract with `orders`: recency, frequency, amounts, rhythm and their change. A row is a "
     "purchase unless its quantity is not above 0 or its amount or price is negative; such rows are returns. Where "
     "subscriptions say the monthly revenue, `mrr` is theirs.",
+    "profile": "What the customer is like beside the others, fitted on training months only and made for whole months: "
+    "never pushed ([why](../explanation/features.md)). The model reads them where the choice of features keeps them.",
     "attributes": "What the company is: columns of the account; those overwritten in place from snapshots only.",
     "snapshot": "The columns of the flat file.",
 }
@@ -80,7 +84,7 @@ def full_page() -> str:
     from churn_platform.sources.contract import parse_contract
     from churn_platform.sources.simulator.contract import contract
 
-    features = catalogue_for(parse_contract(contract()))
+    features = catalogue_for(parse_contract(contract()), profile=True)
     purchases = [one for one in catalogue_for(parse_contract(SHOP)) if one.family == "purchases"]
     return render([*features, *purchases])
 

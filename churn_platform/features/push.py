@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from churn_platform import clock
 from churn_platform.errors import InvalidRequestError, UnknownCustomerError
+from churn_platform.features.catalogue import BATCH_FAMILIES
 from churn_platform.features.feast_objects import JOIN_KEY
 from churn_platform.features.packed.layout import Value, View
 from churn_platform.features.packed.opening import open_store
@@ -73,6 +74,8 @@ def read_push(
             wrong(name, problem)
     touched = [view for view in views if given.keys() & set(view.layout.names)]
     for view in touched:
+        if view.name in BATCH_FAMILIES:
+            wrong(next(n for n in view.layout.names if n in given), "is made for whole months, and never pushed")
         for name in view.layout.names:
             if name not in given:
                 wrong(name, f"is missing: the view {view.name} is written as a whole; null is a value")

@@ -48,9 +48,13 @@ def assemble_snapshot(
     versions: Mapping[str, Mapping[str, TableVersion]],
     observations: Sequence[str],
     store: ContentStore,
+    *,
+    people_only: bool = False,
 ) -> Iterator[tuple[str, FeatureMonth]]:
     """The feature table of each given key (there is one, ``snapshot``). See :func:`assemble.assemble`."""
     features = snapshot_catalogue(contract)
+    if people_only:
+        features = tuple(feature for feature in features if feature.name == VALUE_COLUMN)
     value = finite(f"CAST({quote(contract.value_column)} AS DOUBLE)") if contract.value_column else "NULL::DOUBLE"
     columns = []
     if not any(feature.name == VALUE_COLUMN for feature in features):

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from churn_platform.features.catalogue import catalogue_for
+from churn_platform.features.catalogue import Feature, catalogue_for
 from churn_platform.features.labels import outcome_table
 from churn_platform.monitoring.diagnosis import Diagnosis, Outcome, Ranking, Signals, diagnose
 from churn_platform.monitoring.report import DriftReport, drift_report
@@ -26,6 +26,7 @@ def drift_of_months(
     current: Mapping[str, Path],
     *,
     contract: Contract,
+    catalogue: Sequence[Feature] | None = None,
     out_dir: Path,
     progress: Callable[[str, float], None] | None = None,
 ) -> dict[str, DriftReport]:
@@ -33,9 +34,10 @@ def drift_of_months(
 
     Args:
         learned: observation → feature table that the model learned from: the reference, fitted once.
+        catalogue: the features to look at; default: the hand-made ones of the contract.
         current: observation → feature table to look at. Evidently's page costs seconds, so only the newest has one.
     """
-    catalogue = catalogue_for(contract)
+    catalogue = catalogue_for(contract) if catalogue is None else catalogue
     newest = max(current)
     reports: dict[str, DriftReport] = {}
     # The newest first: its reference, fitted from the files, then serves all others.

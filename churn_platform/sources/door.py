@@ -18,7 +18,7 @@ from churn_platform.records.home import Home
 from churn_platform.records.refs import Refs
 from churn_platform.records.store import ContentStore
 from churn_platform.records.vault import IdentityVault
-from churn_platform.sources import duplicates, identities, quarantine
+from churn_platform.sources import blocking, duplicates, identities, quarantine
 from churn_platform.sources.calendar import Calendar, calendar_of
 from churn_platform.sources.contract import Contract
 from churn_platform.sources.cross_via import needed_tables, prepare_way
@@ -56,6 +56,7 @@ class Admission:
         faults: table → ``"column: rule"`` → rows that broke it (rows held back, values blanked and notes
             alike).
         quarantined: table → rows held back.
+        blocked: table → month by whose end rows were known → column → why it is unusable in them.
         quarantine_files: table → the file with the held rows, where there are any.
         expectations: table → summary of the Great Expectations suite; empty where it was not asked for.
     """
@@ -71,6 +72,7 @@ class Admission:
     faults: dict[str, dict[str, int]] = field(default_factory=dict)
     quarantined: dict[str, int] = field(default_factory=dict)
     quarantine_files: dict[str, Path] = field(default_factory=dict)
+    blocked: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     expectations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -85,6 +87,7 @@ def admit(
     tables: Sequence[str] | None = None,
     calendar: Calendar | None = None,
     expectations: bool = True,
+    block: bool = False,
     progress: Progress | None = None,
 ) -> Admission:
     """Read, check and clean tables, and store what was known of each by every observation date.
@@ -99,6 +102,8 @@ def admit(
         calendar: what :func:`~churn_platform.sources.calendar.observe_dates` has found, to read the times
             once only.
         expectations: also run the Great Expectations suites on samples and write their docs.
+        block: a column that only features read, and that breaks its rule beyond the tolerance, is blanked in the months
+            in which it does (see :mod:`~churn_platform.sources.blocking`) and stops nothing.
         progress: see :data:`Progress`.
 
     Raises:
@@ -119,7 +124,7 @@ def admit(
                 progress(f"admitting {name}", done / len(chosen))
             prepare_way(connection, contract, name, raws)
             load_rates(connection, contract, name, source)
-            _admit_table(connection, contract, raws[name], observations, admission, store, vault, home)
+            _admit_table(connection, contract, raws[name], observations, admission, store, vault, home, block)
     if not expectations:
         return admission
     from churn_platform.sources.expectations import expect
@@ -161,6 +166,7 @@ def _admit_table(
     store: ContentStore,
     vault: IdentityVault,
     home: Home,
+    block: bool,
 ) -> None:
     name = raw.name
     as_of = None if contract.shape == "snapshot" else admission.calendar.as_of
@@ -171,6 +177,10 @@ def _admit_table(
     lost = rejected_lines(connection, mark, raw)
     places = rejected_places(connection, mark, raw) if lost else ()
     faults, total = count_faults(connection, plan, STAGED, lost=lost, places=places)
+    blocked = blocking.block(connection, plan, STAGED, faults, contract) if block else {}
+    if blocked:
+        admission.blocked[name] = blocked
+        faults, total = count_faults(connection, plan, STAGED, lost=lost, places=places)
     check_categories(connection, plan, STAGED)
     taken = quarantine.hold(connection, plan, STAGED)
     repeated = duplicates.resolve(connection, plan, STAGED)
@@ -189,7 +199,9 @@ def _admit_table(
         each = f"(SELECT DISTINCT ON (rid) * FROM {STAGED} ORDER BY rid, known DESC)" if repeated.several else STAGED
         take_snapshot(connection, plan, each, store=store, log=SnapshotLog(Refs(home.refs)), as_of=as_of)
     rows = revise(connection, plan, STAGED)
-    parts = write_parts(connection, plan, rows, store, corrections=duplicates.CORRECTED if repeated.revised else None)
+    parts = write_parts(
+        connection, plan, rows, store, corrections=duplicates.CORRECTED if repeated.revised else None, blocked=blocked
+    )
     empty = empty_part(connection, plan, rows, store, SNAPSHOT if as_of is None else f"{as_of:%Y-%m-%d}")
     connection.execute(f"DROP TABLE {rows}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,7 @@ def write_parts(
     store: ContentStore,
     *,
     corrections: str | None = None,
+    blocked: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[TablePart, ...]:
     """Write one Parquet object per calendar month (a snapshot: one in all), oldest first.
 
@@ -55,6 +56,7 @@ def write_parts(
 
     Args:
         corrections: a table with the times (``known``) at which rows were corrected.
+        blocked: month → column → why it is unusable in the month's part.
     """
     if plan.name == SNAPSHOT:
         return (_write(connection, plan, rows, store, SNAPSHOT, ""),)
@@ -70,7 +72,8 @@ def write_parts(
         upper = f"TIMESTAMP {literal(known_by)}"
         within = f"WHERE known > {upper} - INTERVAL 1 MONTH AND known <= {upper}"
         part = _write(connection, plan, rows, store, known_by, within)
-        parts.append(replace(part, corrected=known_by in corrected))
+        unusable = tuple(sorted((blocked or {}).get(known_by, {}).items()))
+        parts.append(replace(part, corrected=known_by in corrected, blocked=unusable))
     return tuple(parts)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from churn_platform.records.store import ContentStore
 
 SCHEMA = "table-version/1"
+BLOCKED = "blocked "
 SNAPSHOT = "snapshot"
 """The one observation key of the snapshot shape."""
 SNAPSHOT_AS_OF = datetime(2000, 1, 1)  # noqa: DTZ001 - times in tables are naive UTC
@@ -48,12 +49,19 @@ class TablePart:
         digest: SHA-256 of the Parquet file, its key in the content store.
         rows: revisions inside.
         corrected: whether some of them correct a row that was known before.
+        blocked: (column, reason) of each column that is unusable in this part: it is null there.
     """
 
     known_by: str
     digest: str
     rows: int
     corrected: bool = False
+    blocked: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def marks(self) -> list[str]:
+        """What else there is to say of it, as texts."""
+        return [*(["corrected"] if self.corrected else []), *(f"{BLOCKED}{c}: {why}" for c, why in self.blocked)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +97,7 @@ class TableVersion:
             "schema": SCHEMA,
             "table": self.table,
             "observation": self.observation,
-            "parts": [
-                [part.known_by, part.digest, part.rows, *(["corrected"] if part.corrected else [])]
-                for part in self.parts
-            ],
+            "parts": [[part.known_by, part.digest, part.rows, *part.marks] for part in self.parts],
         }
 
     @classmethod
@@ -107,5 +112,12 @@ class TableVersion:
         return cls(
             table=str(value["table"]),
             observation=str(value["observation"]),
-            parts=tuple(TablePart(str(k), str(d), int(n), bool(mark)) for k, d, n, *mark in value["parts"]),
+            parts=tuple(_part(*part) for part in value["parts"]),
         )
+
+
+def _part(known_by: str, digest: str, rows: int, *marks: str) -> TablePart:
+    blocked = [mark.removeprefix(BLOCKED).partition(": ") for mark in marks if mark.startswith(BLOCKED)]
+    return TablePart(
+        known_by, digest, int(rows), "corrected" in marks, tuple((column, why) for column, _, why in blocked)
+    )

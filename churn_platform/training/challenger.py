@@ -26,6 +26,7 @@ from churn_platform.training.learners import ForestLearner, Learner, LinearLearn
 from churn_platform.training.logistic import search_logistic
 from churn_platform.training.packaging import REFERENCE_ROWS, Parts, profile_features, write_package
 from churn_platform.training.search import BudgetName, Fold, Progress, search
+from churn_platform.training.selection_months import check_months
 
 if TYPE_CHECKING:
     from churn_platform.records.store import ContentStore
@@ -115,6 +116,7 @@ def train(
     say("reading the training set", 0.0)
     rows = training_set.load(store)
     split = temporal_split(_months_with_rows(rows), training_set.spec["horizon_days"], training_set.spec["gap_days"])
+    check_months(training_set.spec.get("chosen_on", ()), split)
     y = rows.label
     learned = np.isin(rows.observation, split.train)
     seen = churners(y[learned], rows.customer[learned])

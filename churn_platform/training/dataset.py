@@ -146,6 +146,7 @@ def build_training_set(
     *,
     store: ContentStore,
     include_treated: bool = False,
+    chosen_on: Sequence[str] = (),
 ) -> TrainingSet:
     """Join features and labels by observation and customer, and store the rows and their description.
 
@@ -158,6 +159,7 @@ def build_training_set(
     Args:
         feature_digests, label_digests: observation key → Parquet digest; observations in both are used.
         include_treated: keep treated customers all the same.
+        chosen_on: months that generated features were chosen on: no model may be judged on them.
 
     Raises:
         TrainingError: without a common observation, or where a feature's column is missing.
@@ -180,6 +182,7 @@ def build_training_set(
         "gap_days": contract.label.gap_days,
         "treated": "included" if include_treated else "excluded",
         "features": [asdict(feature) for feature in features],
+        "chosen_on": list(chosen_on),
         "observations": months,
         "n_rows": rows.num_rows,
         "positives": sum(month["positives"] for month in months),

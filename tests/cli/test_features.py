@@ -14,6 +14,8 @@ def test_list_why_and_show(demo: Demo) -> None:
     assert all(one["read_by"] == ["1"] for one in listed if one["name"] == "logins_30d")
     why = json.loads(churn("features", "why", "logins_30d", "--json", home=demo.home).stdout)
     assert (why["table"], why["columns"], why["available"]) == ("usage", ["logins"], True)
+    generated = json.loads(churn("features", "why", "usage_minutes_std_30d", "--json", home=demo.home).stdout)
+    assert "It is generated, and was " in generated["reason"]
     customer = demo.answer["prediction"]["customer_id"]
     online = json.loads(churn("features", "show", customer, "--json", home=demo.home).stdout)
     day = online["as_of"][:10]

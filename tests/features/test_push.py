@@ -21,6 +21,7 @@ _FIXTURES = (home, package, bento, prepared)  # of the service's tests: a home w
 VIEWS = (
     View("usage", 1, Layout((Column("logins", "number"), Column("plan", "category"))), timedelta(0)),
     View("billing", 2, Layout((Column("mrr", "number"),)), timedelta(0)),
+    View("profile", 1, Layout((Column("anomaly_score", "number"), Column("segment", "category"))), timedelta(0)),
 )
 PRESENT = datetime(2026, 3, 10, tzinfo=UTC)
 GOOD: dict[str, Any] = {"customer_id": "ACME-1", "event_timestamp": "2026-03-05T12:00:00+01:00", "mrr": 250}
@@ -52,6 +53,7 @@ def test_a_good_row() -> None:
         ({"event_timestamp": 1772000000}, "event_timestamp", "is a number; a time is text"),
         ({"event_timestamp": "2026-03-10T00:00:01Z"}, "event_timestamp", "lies in the future"),
         ({"created_timestamp": "2026-03-05T12:00:00"}, "created_timestamp", "has no offset"),
+        ({"anomaly_score": 0.5, "segment": "a"}, "anomaly_score", "is made for whole months, and never pushed"),
         ({"customer_id": 42}, "customer_id", "is a number; the company's own id is text"),
         ({"customer_id": None}, "customer_id", "is null"),
     ],

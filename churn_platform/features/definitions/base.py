@@ -21,6 +21,26 @@ Expression: TypeAlias = Any  # an Ibis value; Ibis has no types that strict chec
 DAY = 86_400
 
 
+BANDS = ((7, 0), (30, 1), (90, 2))
+"""(days, number) of the bands (t − 7, t], (t − 30, t − 7], (t − 90, t − 30] that every shared window is made of."""
+
+
+@dataclass(frozen=True)
+class Banded:
+    """An aggregate that is put together from those of bands, so that one pass without conditions serves all windows.
+
+    Attributes:
+        kind: ``count`` of rows, ``known`` values, their sum (``added``), that of their ``squares``, their ``max``.
+        column: of the values; empty for ``count``.
+        first, last: the bands, both included.
+    """
+
+    kind: Literal["count", "known", "added", "squares", "max"]
+    column: str
+    first: int
+    last: int
+
+
 @dataclass(frozen=True)
 class Definition:
     """A feature with the way to compute it.
@@ -34,6 +54,7 @@ class Definition:
         newest: columns whose newest known value is asked for (:meth:`Rows.newest`).
         empty: the value for a customer without any row, None for null.
         hidden: a step for other features, not a feature.
+        banded: how it is put together from bands; ``build`` is not called then.
     """
 
     feature: Feature
@@ -44,6 +65,7 @@ class Definition:
     newest: tuple[str, ...] = ()
     empty: float | None = None
     hidden: bool = False
+    banded: Banded | None = None
 
     @property
     def name(self) -> str:
@@ -140,6 +162,9 @@ class Rows:
         """Whether the event lies in (t − before − days, t − before]."""
         import ibis
 
+        ready = window_column(days, before)
+        if ready in self.table.columns:
+            return self.table[ready]
         recent = self.table.event_time > self.table.t - ibis.interval(days=days + before)
         if before:
             return recent & (self.table.event_time <= self.table.t - ibis.interval(days=before))
@@ -147,7 +172,8 @@ class Rows:
 
     def count(self, where: Expression) -> Expression:
         """Number of rows where the condition holds; 0 where none."""
-        return self.table.count(where=where).cast("float64")
+        # a condition that is unknown for every row would count to null on Spark, and to 0 on DuckDB
+        return self.table.count(where=where.fill_null(False)).cast("float64")
 
     def days(self, where: Expression) -> Expression:
         """Number of different UTC days with an event where the condition holds; 0 where none."""
@@ -170,6 +196,11 @@ class Rows:
     def days_since(self, where: Expression) -> Expression:
         """Days (fraction kept) from the newest event where the condition holds to t; null without one."""
         return days_between(self.table.event_time.max(where=where), self.table.t.max())
+
+
+def window_column(days: int, before: int = 0) -> str:
+    """The column that holds :meth:`Rows.within` where it is computed once for all aggregates."""
+    return f"within_{days}_{before}__"
 
 
 def exact_sum(column: Expression, where: Expression) -> Expression:
