@@ -92,8 +92,8 @@ def _observations(months: int) -> list[str]:
 
 
 def write_tables(root: Path, accounts: int, months: int) -> None:
-    """Cleaned tables as the door leaves them: accounts, subscriptions, and daily usage on eleven of twelve days, in a part
-    for each month."""
+    """Cleaned tables as the door leaves them: accounts, subscriptions, and daily usage on eleven of twelve days, in a
+    part for each month."""
     from churn_platform.features.observation import next_month
     from churn_platform.records.store import ContentStore
     from churn_platform.sources.engine import engine
