@@ -10,7 +10,7 @@ from assets.partitions import NEWEST, SAME, check, monthly, must_hold, version_o
 from churn_platform.settings import settings
 from churn_platform.sources.mutable import mutable_digests
 from churn_platform.sources.tables import TableVersion
-from resources.feast import FeastResource
+from resources.feast import FeastResource, history_input
 from resources.lineage import LineageResource, Step
 from resources.store import StoreResource
 
@@ -261,7 +261,7 @@ def online_features(
     context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource, feast: FeastResource
 ) -> Iterator[Any]:
     """Apply the feature views, materialize the newest month, and compare a sample of what can be read."""
-    step = lineage.step(context)
+    step = lineage.step(context, history_input())
     month, ref = step.read_newest("customer_features")
     _, labels = step.read_newest("churn_labels")
     made = feast.publish(store, month, ref["digest"], labels["digest"], step.progress)

@@ -48,6 +48,11 @@ class Settings(BaseSettings):
         description="Where the newest features are kept for serving: lmdb (embedded, below the home) or redis (needs "
         "`CHURN_REDIS_URL`).",
     )
+    offline_store: Literal["duckdb", "postgres"] = Field(
+        default="duckdb",
+        description="Where Feast reads the history of features: duckdb (Parquet files below the home) or postgres (a "
+        "table in the schema `feast` of `CHURN_DATABASE_URL`).",
+    )
     redis_url: SecretStr | None = Field(
         default=None,
         description="Address of Redis: `redis://`, `rediss://` (TLS) or `unix://`; may hold user and password, and is "
@@ -122,6 +127,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "redis_url: CHURN_ONLINE_STORE=redis needs CHURN_REDIS_URL, such as redis://127.0.0.1:6379/0"
             )
+        if self.offline_store == "postgres" and self.database_url is None:
+            raise ValueError("database_url: CHURN_OFFLINE_STORE=postgres needs CHURN_DATABASE_URL")
         if self.profile == "production" and self.vault_key is None:
             raise ValueError(
                 "vault_key: the production profile keeps its key outside CHURN_HOME; set CHURN_VAULT_KEY to base64 of "

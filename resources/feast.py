@@ -41,6 +41,11 @@ class Health:
     shifted: str
 
 
+def history_input() -> dict[str, str]:
+    """Where Feast's history is kept, as an input from outside the graph: where that changes, it is written anew."""
+    return {"settings:offline_store": settings().offline_store}
+
+
 class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Publishes feature tables through Feast."""
 

@@ -24,6 +24,7 @@ from churn_platform.sources.location import SourceLocation
 from churn_platform.sources.mutable import SnapshotLog, mutable_digests, usable_since
 from resources import orphans, progress
 from resources.bento import bento_exists
+from resources.feast import history_input
 from resources.lineage import asset_name, contract_input
 from resources.selection import months_input, months_to_choose_on
 
@@ -115,6 +116,8 @@ def nodes(
         if name.startswith("sources/"):
             table = name.removeprefix("sources/")
             external[f"source:{table}"] = location.fingerprint(table)
+        if name == "online_features":
+            external |= history_input()
         if name == "candidate_features":
             external |= months_input(months_to_choose_on(refs, location.contract))
         if name in ("customer_features", "candidate_features"):

@@ -1,4 +1,4 @@
-"""The Feast objects of a catalogue: an entity, a file source, a view per family, a feature service."""
+"""The Feast objects of a catalogue: an entity, a source, a view per family, a feature service."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from churn_platform.features import feast_postgres
 from churn_platform.features.catalogue import VALUE_COLUMN, Feature, catalogue_from_json, families
 from churn_platform.features.snapshot import FAMILY as SNAPSHOT_FAMILY
 from churn_platform.settings import settings
@@ -101,11 +102,16 @@ def current_objects(home: Home | None = None) -> FeastObjects:
     from churn_platform.records.home import Home
 
     home = home or Home.open()
-    return _cached(current_catalogue(home), offline_folder(home), settings().problem, model_services(home))
+    now = settings()
+    return _cached(current_catalogue(home), offline_folder(home), now.problem, model_services(home), now.offline_store)
 
 
 def feast_objects(
-    features: Sequence[Feature], folder: Path, problem: str, models: Sequence[tuple[str, tuple[str, ...]]] = ()
+    features: Sequence[Feature],
+    folder: Path,
+    problem: str,
+    models: Sequence[tuple[str, tuple[str, ...]]] = (),
+    offline: str = "duckdb",
 ) -> FeastObjects:
     """Build the Feast objects.
 
@@ -115,9 +121,9 @@ def feast_objects(
         problem: names the feature service.
         models: version and features of the models that get a service of their own; one that reads what the catalogue
             no longer has gets none.
+        offline: where the history is read: ``duckdb`` or ``postgres``.
     """
     import feast
-    from feast.data_format import ParquetFormat
     from feast.types import Float64, String
 
     entity = feast.Entity(
@@ -128,14 +134,7 @@ def feast_objects(
     )
     if not features:
         return FeastObjects(entity=entity, source=None, views=(), service=None)
-    source = feast.FileSource(
-        name="customer_features",
-        path=str(folder / "*.parquet"),
-        file_format=ParquetFormat(),
-        timestamp_field="event_timestamp",
-        created_timestamp_column="created_timestamp",
-        description="One Parquet file per observation date, hard-linked from the content store.",
-    )
+    source = feast_postgres.source() if offline == "postgres" else _files(folder)
     snapshot = all(feature.family == SNAPSHOT_FAMILY for feature in features)
     fields = {
         family: [
@@ -178,6 +177,20 @@ def feast_objects(
                 )
             )
     return FeastObjects(entity=entity, source=source, views=views, service=service, services=tuple(services))
+
+
+def _files(folder: Path) -> Any:
+    import feast
+    from feast.data_format import ParquetFormat
+
+    return feast.FileSource(
+        name=feast_postgres.TABLE,
+        path=str(folder / "*.parquet"),
+        file_format=ParquetFormat(),
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created_timestamp",
+        description="One Parquet file per observation date, hard-linked from the content store.",
+    )
 
 
 _cached = lru_cache(maxsize=4)(feast_objects)

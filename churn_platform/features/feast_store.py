@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from churn_platform.errors import FeatureError
+from churn_platform.features import feast_postgres
 from churn_platform.features.catalogue import Feature
 from churn_platform.features.feast_objects import (
     JOIN_KEY,
@@ -47,11 +48,15 @@ def repo_config(home: Home) -> dict[str, Any]:
         "project": PROJECT,
         "provider": "local",
         "registry": {"registry_type": "sql", "path": url_of("feast", home), "cache_ttl_seconds": 60},
-        "offline_store": {"type": "duckdb"},
+        "offline_store": feast_postgres.offline_config() if _in_postgres() else {"type": "duckdb"},
         "online_store": _online(home),
         "batch_engine": {"type": f"{PACKED}.PackedComputeEngine"},
         "entity_key_serialization_version": KEY_SERIALIZATION,
     }
+
+
+def _in_postgres() -> bool:
+    return settings().offline_store == "postgres"
 
 
 def _online(home: Home) -> dict[str, Any]:
@@ -68,7 +73,8 @@ def open_feast(home: Home) -> Any:
 
 
 def sync_offline(home: Home, digests: Mapping[str, str], *, store: ContentStore) -> Path:
-    """Make the offline folder hold exactly these months, each file whole at every moment.
+    """Make the offline store hold exactly these months: the folder, each file whole at every moment, and, where the
+    settings say so, the table in PostgreSQL.
 
     Args:
         digests: observation → digest of its feature table. All must have the same columns.
@@ -96,6 +102,8 @@ def sync_offline(home: Home, digests: Mapping[str, str], *, store: ContentStore)
     for file in folder.glob("*.parquet"):
         if file.stem not in digests:
             file.unlink(missing_ok=True)
+    if _in_postgres():
+        feast_postgres.sync(digests, store=store)
     return folder
 
 
@@ -108,7 +116,8 @@ def apply(home: Home, features: Sequence[Feature], *, problem: str | None = None
     if not features:
         raise FeatureError("There are no features to register.", mend="Materialize customer_features first.")
     name = problem or settings().problem
-    objects = feast_objects(features, offline_folder(home), name, model_services(home))
+    folder, offline = offline_folder(home), settings().offline_store
+    objects = feast_objects(features, folder, name, model_services(home), offline)
     feast = open_feast(home)
     views = {view.name for view in objects.views}
     services = {one.name for one in objects.services}
@@ -132,7 +141,8 @@ def register_model(home: Home, version: str, features: Sequence[str], *, problem
     catalogue = current_catalogue(home)
     if catalogue:
         feast = open_feast(home)
-        objects = feast_objects(catalogue, offline_folder(home), name, model_services(home))
+        folder, offline = offline_folder(home), settings().offline_store
+        objects = feast_objects(catalogue, folder, name, model_services(home), offline)
         registered = {view.name for view in feast.list_feature_views()}
         wanted = [one for one in objects.services if one.name == service_name(name, version)]
         if wanted and {one.name for one in wanted[0].feature_view_projections} <= registered:
@@ -207,7 +217,7 @@ def historical(home: Home, entity_rows: Sequence[Mapping[str, Any]], *, problem:
     if len(found) != len(asked.drop_duplicates()):
         raise FeatureError(
             f"Feast gave {len(found)} rows for {len(asked.drop_duplicates())}.",
-            mend="Its offline store must be duckdb: others drop rows silently.",
+            mend="Its offline store must be duckdb or postgres: others drop rows silently.",
         )
     return answer
 

@@ -10,7 +10,7 @@ from churn_platform._environment import TELEMETRY_OFF, THREADS
 from churn_platform.records.database import configured, prepare, url_of
 from churn_platform.records.files import write_atomic
 from churn_platform.records.home import Home
-from churn_platform.settings import CHECKOUT
+from churn_platform.settings import CHECKOUT, settings
 
 
 def tool_variables(home: Home) -> dict[str, str]:
@@ -25,10 +25,24 @@ def tool_variables(home: Home) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": url_of("mlflow", home),
         "FEAST_REGISTRY_URL": url_of("feast", home),
         **({"DAGSTER_DATABASE_URL": url_of("dagster", home)} if configured() is not None else {}),
+        **_feast_history(),
         "NUMBA_CACHE_DIR": str(home.tmp / "numba"),
         **TELEMETRY_OFF,
         **THREADS,
     }
+
+
+def _feast_history() -> dict[str, str]:
+    """Where Feast's history is in PostgreSQL, as ``feature_repo/feature_store.postgres.yaml`` asks for it."""
+    url = configured()
+    if url is None or settings().offline_store != "postgres":
+        return {}
+    parts = (("HOST", url.host), ("PORT", url.port or 5432), ("DATABASE", url.database), ("USER", url.username))
+    said = {
+        name: str(value or "") for name, value in (*parts, ("PASSWORD", url.password or os.environ.get("PGPASSWORD")))
+    }
+    said["SSLMODE"] = str(url.query.get("sslmode", "prefer"))
+    return {f"FEAST_OFFLINE_{name}": value for name, value in said.items()}
 
 
 def child_environment(home: Home) -> dict[str, str]:
