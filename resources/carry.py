@@ -27,7 +27,7 @@ from churn_platform.sources import present
 from churn_platform.sources.calendar import Calendar, observe_dates
 from churn_platform.sources.location import SourceLocation, find_location, load_location
 from churn_platform.sources.refresh import refresh
-from resources import runner
+from resources import orphans, runner
 
 LOCK = "pipeline.lock"
 FLOW = frozenset({runner.TABLES, "sources", "customers", "selection", "features", "monitoring"})
@@ -77,9 +77,13 @@ class Nothing:
 
 
 def why_not_now(found: dg.DagsterInstance, home: Home) -> str | None:
-    """Why no run may be asked for now: another one, or a command, is changing this home."""
+    """Why no run may be asked for now: another one, or a command, is changing this home.
+
+    Runs whose process was killed are closed first: they would stand in the way of all others for ever.
+    """
     if is_held(home.run / LOCK):
         return "a command is at work in this home"
+    orphans.end_orphans(found, daemon_is_down=False)
     under_way = found.get_runs(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=1)
     return f"run {under_way[0].run_id[:8]} is under way" if under_way else None
 

@@ -17,7 +17,7 @@ from churn_platform.records.home import Home
 from churn_platform.records.provenance import digest_of, newest_digest, resolve
 from churn_platform.records.refs import Refs
 from churn_platform.sources.location import SourceLocation
-from resources import progress
+from resources import orphans, progress
 from resources.store import StoreResource
 
 DATA_VERSION_TAG = "dagster/data_version"
@@ -187,4 +187,5 @@ class LineageResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def step(self, context: dg.AssetExecutionContext, external: Mapping[str, str] | None = None) -> Step:
         """A step whose contract is recorded with everything else from outside the graph."""
+        orphans.mark(context.instance, context.run)
         return Step(context, self.store.home, {**contract_input(self.store.location), **(external or {})})

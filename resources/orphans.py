@@ -8,6 +8,9 @@ from churn_platform.records.alive import token_is_alive, token_of
 
 BY_PROCESS = "churn/process"
 """Tag of a run that a command executes in its own process: ``<pid>-<start in ms>``."""
+BY_WORKER = "churn/worker"
+"""Tag of a run that the daemon's worker executes: ``<run id>/<pid>-<start in ms>``. The tags of a run that was cut off
+are those of the run that tries it again: the id says whose they are."""
 RUNNING = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 NOT_STARTED = dg.DagsterRunStatus.NOT_STARTED
 
@@ -16,6 +19,12 @@ def mine() -> dict[str, str]:
     """The tags of a run that this process executes. The daemon never tries it again: who asked for it makes what is
     missing."""
     return {BY_PROCESS: token_of(os.getpid()), "dagster/max_retries": "0"}
+
+
+def mark(found: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Write into a run which process executes it, this one, unless a command has done so when it asked for it."""
+    if BY_PROCESS not in run.tags:
+        found.add_run_tags(run.run_id, {BY_WORKER: f"{run.run_id}/{token_of(os.getpid())}"})
 
 
 def end_orphans(found: dg.DagsterInstance, *, daemon_is_down: bool) -> list[str]:
@@ -32,7 +41,7 @@ def end_orphans(found: dg.DagsterInstance, *, daemon_is_down: bool) -> list[str]
         if BY_PROCESS in run.tags:
             found.report_run_canceled(run, message="The command that executed this run was killed.")
         else:
-            found.report_run_failed(run, message="The daemon that executed this run was killed.")
+            found.report_run_failed(run, message="The process of the daemon that executed this run was killed.")
     return [run.run_id for run in left]
 
 
@@ -42,6 +51,9 @@ def orphans(found: dg.DagsterInstance, *, daemon_is_down: bool) -> list[dg.Dagst
 
     def is_orphan(run: dg.DagsterRun) -> bool:
         token = run.tags.get(BY_PROCESS)
+        owner, _, worker = run.tags.get(BY_WORKER, "").partition("/")
+        if token is None and owner == run.run_id:
+            token = worker
         if token is not None:
             return not token_is_alive(token)
         return daemon_is_down and run.status != NOT_STARTED

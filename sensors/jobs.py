@@ -16,7 +16,9 @@ def carry_on(context: dg.OpExecutionContext) -> None:
     """Each part becomes a run of its own in the timeline, with the range of months that it needs."""
     from churn_platform.records.home import Home
     from resources.carry import carry
+    from resources.orphans import mark
 
+    mark(context.instance, context.run)
     why = {name: value for name, value in context.run.tags.items() if name.startswith("churn/")}
     made = carry(context.instance, Home.open(), {**why, CARRIED_BY: context.run_id})
     context.log.info(f"made: {', '.join(made.materialized) or 'nothing: everything was up to date'}")
