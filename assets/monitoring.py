@@ -30,16 +30,16 @@ from resources.store import StoreResource
 )
 def drift_report(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
     """Compare each month of the run with the training months."""
+    from churn_platform.monitoring.learned import learned_tables
     from churn_platform.monitoring.months import drift_of_months
 
-    step, objects, refs = lineage.step(context), store.objects, store.refs
+    step, objects = lineage.step(context), store.objects
     current = {}
     for month in step.partitions:
         current[month] = step.read("customer_features", month, into=month)["digest"]
         champion = step.read("champion", into=month)
-    learned = objects.read_json(champion["challenger"])["split"]["train"]
     reports = drift_of_months(
-        {month: objects.path(refs.get("customer_features", month)["digest"]) for month in learned},
+        {month: objects.path(digest) for month, digest in learned_tables(store.home, champion).items()},
         {month: objects.path(digest) for month, digest in current.items()},
         contract=store.contract,
         catalogue=store.catalogue,

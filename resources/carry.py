@@ -175,7 +175,7 @@ def bring_calendar(home: Home, problem: str, location: SourceLocation) -> tuple[
     known = location.calendar
     if known is not None:
         return location, known
-    calendar = observe_dates(location.contract, location.path, tmp=home.tmp)
+    calendar = observe_dates(location.contract, location.path, tmp=home.tmp, before=location.calendar_before)
     present.fix_present(home, problem, location, calendar.as_of)
     present.follow(home, problem)
     location = load_location(home, problem)

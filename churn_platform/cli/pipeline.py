@@ -56,7 +56,9 @@ class Pipeline:
         with self.stages.stage("source", "Find or simulate the raw tables") as stage:
             location = prepare(self.home, self.problem, request, stage)
             known = location.calendar
-            self.calendar = known or observe_dates(location.contract, location.path, tmp=self.home.tmp)
+            self.calendar = known or observe_dates(
+                location.contract, location.path, tmp=self.home.tmp, before=location.calendar_before
+            )
             if fix_present(self.home, self.problem, location, self.calendar.as_of):
                 enter_home()
             self.location = load_location(self.home, self.problem)

@@ -34,10 +34,12 @@ def drift_of_months(
 
     Args:
         learned: observation → feature table that the model learned from: the reference, fitted once.
-        catalogue: the features to look at; default: the hand-made ones of the contract.
+        catalogue: the features to look at; default: the hand-made ones of the contract. Those that came later than the
+            training are left out: there is nothing to compare them with.
         current: observation → feature table to look at. Evidently's page costs seconds, so only the newest has one.
     """
     catalogue = catalogue_for(contract) if catalogue is None else catalogue
+    catalogue = _known_then(catalogue, list(learned.values()))
     newest = max(current)
     reports: dict[str, DriftReport] = {}
     # The newest first: its reference, fitted from the files, then serves all others.
@@ -49,6 +51,13 @@ def drift_of_months(
         if progress is not None:
             progress(month, done / len(current))
     return reports
+
+
+def _known_then(catalogue: Sequence[Feature], learned: Sequence[Path]) -> list[Feature]:
+    import pyarrow.parquet as pq
+
+    known = set.intersection(*(set(pq.read_schema(path).names) for path in learned)) if learned else set[str]()
+    return [feature for feature in catalogue if feature.name in known]
 
 
 @dataclass(frozen=True)

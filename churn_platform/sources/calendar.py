@@ -40,13 +40,24 @@ class Calendar:
     as_of: datetime
     observations: tuple[str, ...]
 
+    @property
+    def waits_briefly(self) -> bool:
+        """Whether its first date has less history before it than a long one asks for."""
+        if self.first_event is None or not self.observations:
+            return False
+        return datetime.fromisoformat(self.observations[0]) < self.first_event + timedelta(days=HISTORY_DAYS)
 
-def observe_dates(contract: Contract, source: Path, *, tmp: Path | None = None) -> Calendar:
+
+def observe_dates(
+    contract: Contract, source: Path, *, tmp: Path | None = None, before: Calendar | None = None
+) -> Calendar:
     """Read the times of every table, and nothing else.
 
     Args:
         source: the folder that the contract's paths are relative to.
         tmp: where DuckDB may spill.
+        before: what was found in the same source earlier. Where it had too few dates to wait long for the first, the
+            history that has grown since does not take the early ones away: models have learned from them.
 
     Raises:
         SourceMissingError, ContractError: a table or a time column is not there.
@@ -56,10 +67,15 @@ def observe_dates(contract: Contract, source: Path, *, tmp: Path | None = None) 
         return Calendar(None, SNAPSHOT_AS_OF, (SNAPSHOT,))
     with engine(tmp) as connection:
         raws = {name: open_table(connection, contract, name, source) for name in contract.tables}
-        return calendar_of(connection, contract, raws)
+        return calendar_of(connection, contract, raws, before)
 
 
-def calendar_of(connection: duckdb.DuckDBPyConnection, contract: Contract, raws: dict[str, RawTable]) -> Calendar:
+def calendar_of(
+    connection: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    raws: dict[str, RawTable],
+    before: Calendar | None = None,
+) -> Calendar:
     """The calendar of tables that are open already. See :func:`observe_dates`."""
     if contract.shape == "snapshot":
         return Calendar(None, SNAPSHOT_AS_OF, (SNAPSHOT,))
@@ -88,7 +104,7 @@ def calendar_of(connection: duckdb.DuckDBPyConnection, contract: Contract, raws:
         )
     as_of = max(newest).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     observations = month_starts(first_event + timedelta(days=HISTORY_DAYS), as_of)
-    if len(observations) < ENOUGH_DATES:
+    if len(observations) < ENOUGH_DATES or (before is not None and before.waits_briefly):
         observations = month_starts(first_event + timedelta(days=SHORT_HISTORY_DAYS), as_of)
     return Calendar(first_event, as_of, observations)
 

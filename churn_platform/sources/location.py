@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from churn_platform.errors import SourceMissingError
 from churn_platform.records.files import write_atomic
@@ -43,19 +45,19 @@ class SourceLocation:
     @property
     def calendar(self) -> Calendar | None:
         """What was found of the tables' times, where it still holds: reading them anew costs a pass over each."""
+        facts = self._kept_calendar
+        return _calendar(facts) if facts and facts["fingerprints"] == self.fingerprints() else None
+
+    @property
+    def calendar_before(self) -> Calendar | None:
+        """What was found last in this place, whatever has changed there since."""
+        facts = self._kept_calendar
+        return _calendar(facts) if facts and facts.get("origin", self.origin) == self.origin else None
+
+    @property
+    def _kept_calendar(self) -> dict[str, Any] | None:
         kept = self.facts / "calendar.json"
-        if not kept.is_file():
-            return None
-        facts = json.loads(kept.read_text())
-        if facts["fingerprints"] != self.fingerprints():
-            return None
-        found = facts["calendar"]
-        first = found["first_event"]
-        return Calendar(
-            first_event=datetime.fromisoformat(first) if first else None,
-            as_of=datetime.fromisoformat(found["as_of"]),
-            observations=tuple(found["observations"]),
-        )
+        return dict(json.loads(kept.read_text())) if kept.is_file() else None
 
     def keep_calendar(self, calendar: Calendar) -> None:
         """Keep it beside the contract, for as long as the tables' files stay as they are."""
@@ -66,6 +68,7 @@ class SourceLocation:
             "observations": list(calendar.observations),
         }
         facts = {"schema": "calendar/1", "fingerprints": self.fingerprints(), "calendar": found}
+        facts["origin"] = self.origin
         write_atomic(self.facts / "calendar.json", json.dumps(facts).encode())
 
     def fingerprints(self) -> dict[str, str]:
@@ -91,6 +94,16 @@ class SourceLocation:
         known = FileDigests(self.facts / "digests.json")
         text = json.dumps([self.contract_text, list(zip(names, known.of(files), strict=True))])
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _calendar(facts: Mapping[str, Any]) -> Calendar:
+    found = facts["calendar"]
+    first = found["first_event"]
+    return Calendar(
+        first_event=datetime.fromisoformat(first) if first else None,
+        as_of=datetime.fromisoformat(found["as_of"]),
+        observations=tuple(found["observations"]),
+    )
 
 
 def folder(home: Home, problem: str) -> Path:

@@ -149,6 +149,32 @@ def test_observations_are_kept_in_order_and_dead_ones_forgotten(home: Home) -> N
     assert refs.find("champion") is not None
 
 
+def test_drift_is_told_when_the_source_has_forgotten_what_was_learned(home: Home) -> None:
+    """A source with a rolling window: the first training month is no observation date any more."""
+    from churn_platform.monitoring.learned import learned_tables
+
+    refs, store = Refs(home.refs), ContentStore(home.store)
+    months = refs.partitions("customer_features")
+    champion = refs.get("champion")
+    learned = store.read_json(champion["challenger"])["split"]["train"]
+    known = {month: refs.get("customer_features", month)["digest"] for month in learned}
+    assert learned_tables(home, champion) == known
+    kept = [month for month in months if month > learned[0]]
+    with runner.instance() as found:
+        runner.set_observations(found, home, kept)
+        assert refs.find("customer_features", learned[0]) is None
+        assert learned_tables(home, champion) == known
+        (before,) = {refs.get("drift_report", kept[-1])["digest"]}
+        refs.drop("drift_report", kept[-1])
+        result = (
+            runner.definitions()
+            .resolve_job_def("everything")
+            .execute_in_process(instance=found, partition_key=kept[-1], asset_selection=[dg.AssetKey("drift_report")])
+        )
+        assert result.success
+    assert refs.get("drift_report", kept[-1])["digest"] == before
+
+
 def _carry(home: Home) -> list[str]:
     """Bring the home up to date as ``churn materialize`` does; what was made."""
     from churn_platform.cli.demo_source import SourceRequest

@@ -36,6 +36,19 @@ def test_enough_history_waits_ninety_days(tmp_path: Path) -> None:
     assert len(calendar.observations) >= 12
 
 
+def test_a_history_that_grows_keeps_its_early_dates(tmp_path: Path) -> None:
+    """From 11 dates to 12 and more, the rule of the long history would take away what models have learned from."""
+    grown, contract = tmp_path / "grown", company.contract()
+    grown.mkdir()
+    first = observe_dates(contract, company.write(company.frames(accounts=60, days=420), tmp_path))
+    assert first.observations[0] == "2024-02-01"
+    later = company.write(company.frames(accounts=60, days=500), grown)
+    assert observe_dates(contract, later, before=first).observations[: len(first.observations)] == first.observations
+    assert observe_dates(contract, later).observations[0] == "2024-04-01"
+    long = observe_dates(contract, later)
+    assert observe_dates(contract, later, before=long) == long
+
+
 def test_month_starts_include_both_ends() -> None:
     assert month_starts(at(2024, 2, 1), at(2024, 4, 1)) == ("2024-02-01", "2024-03-01", "2024-04-01")
     assert month_starts(at(2024, 2, 1, 0, 1), at(2024, 3, 31)) == ("2024-03-01",)
