@@ -297,10 +297,10 @@ def online_features(
     ],
     automation_condition=dg.AutomationCondition.on_cron("0 3 * * *"),
     check_specs=[
-        dg.AssetCheckSpec(
+        must_hold(
+            "feature_skew",
             "served_equals_history",
-            asset="feature_skew",
-            description="What is online now, read by the codec and by Feast, is what history and the table say.",
+            "What is online now, read by the codec and by Feast, is what history and the table say.",
         ),
         dg.AssetCheckSpec(
             "features_available",

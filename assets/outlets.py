@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import check, version_of
+from assets.partitions import check, must_hold, version_of
 from resources.lineage import LineageResource
 from resources.store import StoreResource
 
@@ -19,10 +19,10 @@ from resources.store import StoreResource
     code_version=version_of("outlets", "assets/outlets.py"),
     deps=["scores_current"],
     check_specs=[
-        dg.AssetCheckSpec(
+        must_hold(
+            "scores_outlet",
             "file_is_the_list",
-            asset="scores_outlet",
-            description="The published file has the same bytes, by their SHA-256, as the list in the store.",
+            "The published file has the same bytes, by their SHA-256, as the list in the store.",
         )
     ],
 )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from churn_platform.settings import settings
 from resources.store import StoreResource
+
+if TYPE_CHECKING:
+    from churn_platform.features.skew import Skew
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class Health:
 def history_input() -> dict[str, str]:
     """Where Feast's history is kept, as an input from outside the graph: where that changes, it is written anew."""
     return {"settings:offline_store": settings().offline_store}
+
+
+def agrees(skew: Skew, *, fresh: bool) -> bool:
+    """Whether the four ways say the same. That there was nothing to compare is well where every customer was pushed
+    since, and where what is online is too old to be served: its age has a check of its own."""
+    return not skew.differing and (skew.customers + skew.pushed > 0 or not fresh)
 
 
 class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -144,7 +153,7 @@ class FeastResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             customers=skew.customers,
             values=skew.values,
             pushed=skew.pushed,
-            equal=not skew.differing and skew.customers > 0,
+            equal=agrees(skew, fresh=age.fresh),
             different="; ".join(skew.differing) or "none",
             low=", ".join(f"{name} {share:.1%}" for name, share in list(there.low.items())[:10]),
             fresh=age.fresh,

@@ -216,7 +216,7 @@ def run(
 
     Raises:
         ChurnError: the error of the step that failed, as it was raised.
-        RunFailedError: where a step failed in another way.
+        RunFailedError: where a step failed in another way, or ended well and left its asset as it was.
     """
     outcome = RunOutcome()
     if not work.assets:
@@ -251,10 +251,12 @@ def run(
             raise_on_error=False,
         )
     outcome.run_id = result.run_id
-    if not result.success:
+    # A check that failed and stops nothing leaves its asset as it was, too: planned anew, it would fail anew.
+    unmade = [asset for asset in work.assets if asset not in outcome.materialized]
+    if not result.success or unmade:
         for asset in sorted(open_assets):
             hear("fail", asset, "", None)
-        raise _cause(result)
+        raise _cause(result, unmade)
     return outcome
 
 
@@ -331,7 +333,7 @@ def _asset_nodes(defs: dg.Definitions) -> list[tuple[dg.AssetKey, Any]]:
     return [(key, graph.get(key)) for key in graph.toposorted_asset_keys]
 
 
-def _cause(result: dg.ExecuteInProcessResult) -> ChurnError:
+def _cause(result: dg.ExecuteInProcessResult, unmade: Sequence[str]) -> ChurnError:
     """The first failed step's error. Ours keeps its own words, also where a check that failed with it says the same in
     figures; another one is named with its step."""
     failed: RunFailedError | None = None
@@ -362,4 +364,7 @@ def _cause(result: dg.ExecuteInProcessResult) -> ChurnError:
                 f"The asset {asset} failed: {words if ours else text}.".replace("..", "."),
                 mend="" if ours else f"The whole trace is in the Dagster UI, run {result.run_id}.",
             )
-    return failed or RunFailedError("The run failed before its first step.", mend=f"See run {result.run_id} in the UI.")
+    told = f"The run ended well and did not make {', '.join(unmade)}." if result.success else ""
+    return failed or RunFailedError(
+        told or "The run failed before its first step.", mend=f"See run {result.run_id} in the UI."
+    )

@@ -17,6 +17,17 @@ HEAVY = (
 )  # fmt: skip
 
 
+def test_nothing_to_compare_is_not_always_a_difference() -> None:
+    from churn_platform.features.skew import Skew
+    from resources.feast import agrees
+
+    assert agrees(Skew(0, 0, (), pushed=40), fresh=True), "all were pushed since"
+    assert agrees(Skew(5, 50, ()), fresh=True)
+    assert not agrees(Skew(5, 50, ("a b: 1 / 2 / 2 / 2",), pushed=40), fresh=True)
+    assert not agrees(Skew(0, 0, ()), fresh=True), "nobody is online"
+    assert agrees(Skew(0, 0, ()), fresh=False)
+
+
 def test_loading_imports_nothing_heavy() -> None:
     code = (
         "import json, sys; from churn_platform.definitions import defs; "

@@ -136,6 +136,35 @@ def test_a_failed_check_stops_what_follows_and_leaves_the_reference(
     assert Refs(home.refs).get("customer_features", month) == before
 
 
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_failed_check_ends_the_plan_instead_of_being_planned_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch, blocking: bool
+) -> None:
+    from churn_platform.outlets import published
+
+    publish = published.publish
+    monkeypatch.setattr(published, "publish", lambda *a, **k: {**publish(*a, **k), "sha256": "other"})
+    defs, location = runner.definitions(), load_location(home, "churn")
+    calendar = location.calendar
+    assert calendar is not None
+    if not blocking:
+        from assets import outlets
+
+        spec = outlets.scores_outlet.check_specs
+        monkeypatch.setattr(type(next(iter(spec))), "blocking", False, raising=False)
+    asked: list[int] = []
+
+    def planned() -> Plan:
+        asked.append(1)
+        return runner.plan(
+            home, defs, calendar.observations, location, {}, again=("scores_outlet",), among={"scores_outlet"}
+        )
+
+    with runner.instance() as found, pytest.raises(runner.RunFailedError, match="file_is_the_list of scores_outlet"):
+        runner.waves(found, defs, planned)
+    assert len(asked) == 1
+
+
 def test_observations_are_kept_in_order_and_dead_ones_forgotten(home: Home) -> None:
     refs = Refs(home.refs)
     months = refs.partitions("customer_features")
