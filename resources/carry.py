@@ -76,6 +76,10 @@ class Nothing:
     why: str
 
 
+class AtRest(Nothing):
+    """Everything is up to date."""
+
+
 def why_not_now(found: dg.DagsterInstance, home: Home) -> str | None:
     """Why no run may be asked for now: another one, or a command, is changing this home.
 
@@ -91,11 +95,40 @@ def why_not_now(found: dg.DagsterInstance, home: Home) -> str | None:
 def next_step(found: dg.DagsterInstance, home: Home) -> Asked | Nothing:
     """The run that carries the data on, where its flow is stale: new and changed tables to features, labels,
     scores, drift, diagnosis and the business report. :func:`carry` is what it does."""
+    flow = _look_now(found, home)
+    if isinstance(flow, Nothing):
+        return flow
+    work = flow.plan()
+    if not work.assets:
+        return AtRest("everything is up to date")
+    question = digest_of([work.stale, work.reasons, flow.location.fingerprints()])
+    why = _why(work)
+    return Asked(
+        key=f"carry-{question[:24]}-{clock.wall():%Y%m%d%H}",
+        assets=(),
+        tags={"churn/reason": why, "churn/month": flow.calendar.observations[-1]},
+        run_config={},
+    )
+
+
+def not_settled(found: dg.DagsterInstance, home: Home) -> str | None:
+    """Why no diagnosis may be answered by a run yet: what it, or a training, goes by is stale or cannot be read.
+
+    What is broken elsewhere in the flow is no reason: an alert tells of it, and the month is answered all the same.
+    """
+    flow = _look_now(found, home)
+    if isinstance(flow, Nothing):
+        return flow.why
+    stale = sorted(set(flow.plan().assets) & flow.behind("diagnosis", "training_set"))
+    return f"the flow of data has not come to rest: {', '.join(stale[:5])} is still to be made" if stale else None
+
+
+def _look_now(found: dg.DagsterInstance, home: Home) -> Flow | Nothing:
     if (busy := why_not_now(found, home)) is not None:
         return Nothing(busy)
     try:
         with exclusive(home.run / LOCK, "look for new data"):
-            flow = _look(found, home)
+            return _look(found, home)
     except BusyError as error:
         return Nothing(error.message)
     except SourceError as error:
@@ -108,19 +141,6 @@ def next_step(found: dg.DagsterInstance, home: Home) -> Asked | Nothing:
             detail=f"{error.message} {error.mend}".strip(),
         )
         return Nothing(error.message)
-    if isinstance(flow, Nothing):
-        return flow
-    work = flow.plan()
-    if not work.assets:
-        return Nothing("everything is up to date")
-    question = digest_of([work.stale, work.reasons, flow.location.fingerprints()])
-    why = _why(work)
-    return Asked(
-        key=f"carry-{question[:24]}-{clock.wall():%Y%m%d%H}",
-        assets=(),
-        tags={"churn/reason": why, "churn/month": flow.calendar.observations[-1]},
-        run_config={},
-    )
 
 
 def carry(found: dg.DagsterInstance, home: Home, tags: Mapping[str, str]) -> runner.RunOutcome:
@@ -155,6 +175,15 @@ class Flow:
         groups = runner.groups_of(self.defs)
         flowing = {asset for asset, group in groups.items() if group in FLOW} | FLOWING
         return runner.plan(self.home, self.defs, self.calendar.observations, self.location, {}, among=flowing)
+
+    def behind(self, *assets: str) -> set[str]:
+        """These assets and all that they are made from."""
+        graph = runner.nodes(self.defs, self.calendar.observations, self.location, {}, Refs(self.home.refs))
+        found = set(assets)
+        for node in reversed(graph):  # topological: a parent stands before what is made from it
+            if node.asset in found:
+                found |= set(node.parents)
+        return found
 
 
 def _look(found: dg.DagsterInstance, home: Home) -> Flow | Nothing:

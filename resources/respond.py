@@ -3,85 +3,130 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
+from churn_platform import clock
 from churn_platform.monitoring.alerts import raise_alert
-from churn_platform.monitoring.response import Answer, due_by_age, respond
+from churn_platform.monitoring.response import Answer, due_by_age, first_to_run, month_of_run, respond
 from churn_platform.records.home import Home
 from churn_platform.records.refs import Refs
 from churn_platform.records.store import ContentStore
 from churn_platform.settings import settings
-from resources.carry import Asked, Nothing, next_step, recalibration, training, why_not_now
+from resources.carry import Asked, not_settled, recalibration, training
 from resources.orphans import BY_PROCESS
 
 PAGE = 200
 REMEMBERED = 500
+RUN_KEY = "dagster/run_key"
+MOST_TIMES, AGAIN_AFTER_SECONDS = 3, 3600.0
 
 
 def answer_reports(found: dg.DagsterInstance, home: Home, cursor: str | None) -> Any:
-    """Answer the diagnoses since ``cursor``, once the flow of data has come to rest."""
-    start: dict[str, Any] = {"after": 0, "answered": [], "last_training": None}
-    memory = start | (json.loads(cursor) if cursor else {})
-    if (busy := why_not_now(found, home)) is not None:
-        return dg.SkipReason(busy)
-    months, after = _reported(found, int(memory["after"]))
-    if not months:
-        return dg.SkipReason("no new diagnosis")
-    if isinstance(next_step(found, home), Asked):
-        return dg.SkipReason("the flow of data has not come to rest: its last diagnosis is still to come")
+    """Answer the diagnoses since ``cursor``: alerts at once, runs once what they go by has come to rest.
+
+    The cursor keeps the storage id of the newest diagnosis that was seen, the months that are not answered yet, and the
+    keys of the runs that were asked for.
+    """
+    kept: dict[str, Any] = json.loads(cursor) if cursor else {}
+    asked: list[str] = list(kept.get("answered", ()))
+    new, after = _reported(found, int(kept.get("after", 0)))
     refs, store = Refs(home.refs), ContentStore(home.store)
-    reports = [ref for month in months if (ref := refs.find("diagnosis", month)) is not None]
-    diagnoses = [store.read_json(str(ref["digest"])) for ref in reports]
-    digests = {one["month"]: str(ref["digest"]) for one, ref in zip(diagnoses, reports, strict=True)}
     # What lies behind the months that the champion was judged on has been answered by that judgement.
-    champion = refs.find("champion")
-    judged = _known_months(store, champion)
-    fresh = [one for one in diagnoses if not judged or one["month"] > max(judged)]
-    asked = []
-    for answer in respond(fresh, memory["answered"], memory["last_training"]):
-        memory["answered"] = [*memory["answered"], answer.key][-REMEMBERED:]
+    judged = max(_known_months(store, refs.find("champion")), default="")
+    reports = {
+        month: str(ref["digest"])
+        for month in sorted({*new, *kept.get("open", ())})
+        if month > judged and (ref := refs.find("diagnosis", month)) is not None
+    }
+    diagnoses = [store.read_json(digest) for digest in reports.values()]
+    for answer in respond(diagnoses, ()):
         if answer.action == "alert":
-            raise_alert(
-                home,
-                key=answer.key,
-                kind="data_fault",
-                severity="page",
-                title=f"The feed {answer.subject} has dried up",
-                detail=f"{answer.reason} Nothing is learned from {answer.month}, and predictions are marked as "
-                "degraded. Bring the missing rows; the platform then carries them on by itself.",
-                month=answer.month,
-                feed=answer.subject,
-            )
-            continue
-        if answer.action == "retrain":
-            memory["last_training"] = answer.month
-        asked.append(_asked(home, answer, digests[answer.month]))
-    memory["after"] = after
+            _alert(home, answer)
+    if not new and not reports:
+        return dg.SkipReason("no new diagnosis")
+    if (wait := not_settled(found, home)) is not None:
+        return dg.SkipReason(wait)
+    if _feed_is_missing(refs):
+        return dg.SkipReason("nothing is learned while a feed is missing")
+    settled = [key for key in asked if month_of_run(key) not in reports or question(found, key).settled]
+    due = [one for one in respond(diagnoses, settled) if one.action != "alert" and not question(found, one.key).settled]
     # One at a time: what was learned first may have answered the rest.
-    return dg.SensorResult(run_requests=[one.request() for one in asked[-1:]], cursor=json.dumps(memory))
+    first = first_to_run(due)
+    name = question(found, first.key).name if first is not None else None
+    requests = []
+    if first is not None and name is not None:
+        requests = [_asked(home, first, reports[first.month], name).request()]
+        asked = [*(key for key in asked if key != first.key), first.key][-REMEMBERED:]
+    memory = {"after": after, "open": sorted({one.month for one in due}), "answered": asked}
+    return dg.SensorResult(run_requests=requests, cursor=json.dumps(memory))
 
 
 def training_by_age(found: dg.DagsterInstance, home: Home) -> Any:
     """Ask for a training where enough months have matured that the champion has not seen."""
-    if (busy := why_not_now(found, home)) is not None:
-        return dg.SkipReason(busy)
     refs, store = Refs(home.refs), ContentStore(home.store)
-    champion = refs.find("champion")
-    if champion is None:
+    if refs.find("champion") is None:
         return dg.SkipReason("there is no champion yet")
-    if isinstance(next_step(found, home), Asked):
-        return dg.SkipReason("the flow of data has not come to rest")
-    newest = refs.partitions("diagnosis")[-1:]
-    if newest and (refs.find("diagnosis", newest[0]) or {}).get("kind") == "data_fault":
-        return dg.SkipReason("nothing is learned while a feed is missing")
     mature = [m for m in refs.partitions("churn_labels") if (refs.find("churn_labels", m) or {}).get("mature")]
     why = due_by_age(_known_months(store, refs.find("challenger")), mature, settings().retrain_after_months)
     if why is None:
         return dg.SkipReason("the champion has seen enough of what is known")
+    if (wait := not_settled(found, home)) is not None:
+        return dg.SkipReason(wait)
+    if _feed_is_missing(refs):
+        return dg.SkipReason("nothing is learned while a feed is missing")
+    name = question(found, f"age:{mature[-1]}").name
+    if name is None:
+        return dg.SkipReason(f"a training was asked for after {mature[-1]}: see its run")
     tags = {"churn/reason": why, "churn/month": mature[-1]}
-    return training(home, key=f"age:{mature[-1]}", tags=tags).request()
+    return training(home, key=name, tags=tags).request()
+
+
+class Question(NamedTuple):
+    """What has become of a run that was to be asked for.
+
+    Attributes:
+        name: the run key to ask under now; None where not now.
+        settled: whether there is no more to ask: a run of it has not failed, or has failed too often.
+    """
+
+    name: str | None
+    settled: bool
+
+
+def question(found: dg.DagsterInstance, key: str) -> Question:
+    """A run that has failed is asked for again, as ``key:2`` and ``key:3``, each an hour after the one before."""
+    name, ended = key, 0.0
+    for number in range(1, MOST_TIMES + 1):
+        name = key if number == 1 else f"{key}:{number}"
+        # a run that was cut off and is tried again by itself has the same key, and is newer
+        runs = found.get_run_records(dg.RunsFilter(tags={RUN_KEY: name}), limit=1)
+        if not runs:
+            return Question(name if clock.wall().timestamp() >= ended else None, settled=False)
+        if runs[0].dagster_run.status != dg.DagsterRunStatus.FAILURE:
+            return Question(None, settled=True)
+        ended = (runs[0].end_time or runs[0].update_timestamp.timestamp()) + AGAIN_AFTER_SECONDS
+    return Question(None, settled=True)
+
+
+def _feed_is_missing(refs: Refs) -> bool:
+    newest = refs.partitions("diagnosis")[-1:]
+    return bool(newest) and (refs.find("diagnosis", newest[0]) or {}).get("kind") == "data_fault"
+
+
+def _alert(home: Home, answer: Answer) -> None:
+    raise_alert(
+        home,
+        key=answer.key,
+        kind="data_fault",
+        severity="page",
+        title=f"The feed {answer.subject} has dried up",
+        detail=f"{answer.reason} Nothing is learned from {answer.month}, and predictions are marked as "
+        "degraded. Bring the missing rows; the platform then carries them on by itself.",
+        month=answer.month,
+        feed=answer.subject,
+    )
 
 
 def failure_alert(context: dg.RunFailureSensorContext, home: Home) -> None:
@@ -138,11 +183,11 @@ def _known_months(store: ContentStore, ref: Any) -> list[str]:
     return [*split["train"], *split["embargoed"], *split["holdout"]]
 
 
-def _asked(home: Home, answer: Answer, report: str) -> Asked:
+def _asked(home: Home, answer: Answer, report: str, name: str) -> Asked:
     tags = {"churn/reason": answer.reason, "churn/month": answer.month, "churn/report": report}
     if answer.action == "recalibrate":
-        return recalibration(answer.subject, key=answer.key, tags=tags)
-    return training(home, key=answer.key, tags=tags)
+        return recalibration(answer.subject, key=name, tags=tags)
+    return training(home, key=name, tags=tags)
 
 
-__all__ = ["Nothing", "answer_reports", "failure_alert", "training_by_age"]
+__all__ = ["answer_reports", "failure_alert", "training_by_age"]

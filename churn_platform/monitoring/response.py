@@ -1,15 +1,12 @@
-"""What a diagnosis leads to: pure functions. Each month asks once for each response, and learning has a cooldown."""
+"""What a diagnosis leads to: pure functions. Each month is answered by one run at most, and told once for each feed."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Literal
 
 Action = Literal["retrain", "recalibrate", "alert"]
-COOLDOWN_MONTHS = 1
-"""A training is asked for at most once in so many months of the data: the next one would learn from the same rows."""
 
 
 @dataclass(frozen=True)
@@ -28,37 +25,44 @@ class Answer:
     subject: str = ""
 
 
-def respond(
-    diagnoses: Sequence[Mapping[str, Any]], answered: Collection[str], last_training: str | None
-) -> list[Answer]:
-    """The answers that are due, in the order of months; none for months before one that has been answered.
+def respond(diagnoses: Sequence[Mapping[str, Any]], answered: Collection[str]) -> list[Answer]:
+    """The answers that are due, in the order of months. No run is due for a month that a run has answered, however its
+    diagnosis reads since, nor for one before it: that is history.
 
     Args:
         diagnoses: as :meth:`~churn_platform.monitoring.diagnosis.Diagnosis.to_json` gives them.
         answered: keys of what was asked before.
-        last_training: the month of the last training that was asked for, or None.
     """
     due: list[Answer] = []
     seen = set(answered)
-    newest = max((key.rsplit(":", 1)[-1] for key in answered), default="")
+    newest = max((month for key in answered if (month := month_of_run(key))), default="")
     for diagnosis in sorted(diagnoses, key=lambda one: str(one["month"])):
-        if str(diagnosis["month"]) < newest:
-            continue  # a later month has been answered: an earlier one, diagnosed again, is history
-        for answer in _answers(diagnosis, last_training):
-            if answer.key in seen:
+        for answer in _answers(diagnosis):
+            if answer.key in seen or (answer.action != "alert" and answer.month <= newest):
                 continue
             seen.add(answer.key)
             due.append(answer)
-            if answer.action == "retrain":
-                last_training = answer.month
     return due
 
 
-def _answers(diagnosis: Mapping[str, Any], last_training: str | None) -> list[Answer]:
+def first_to_run(due: Sequence[Answer]) -> Answer | None:
+    """The one run to ask for: the newest training, which answers what a recalibration would, else the newest
+    recalibration; what it leaves is looked at again when it has ended."""
+    runs = [answer for answer in due if answer.action != "alert"]
+    return max(runs, key=lambda one: (one.action == "retrain", one.month), default=None)
+
+
+def month_of_run(key: str) -> str | None:
+    """The month that a run of this key answers; None for the key of an alert."""
+    action, _, month = key.partition(":")
+    return month if action in ("retrain", "recalibrate") else None
+
+
+def _answers(diagnosis: Mapping[str, Any]) -> list[Answer]:
     month, response, reason = str(diagnosis["month"]), diagnosis["response"], str(diagnosis["reason"])
     if response == "mark":
         return [Answer("alert", f"data_fault:{feed}:{month}", reason, month, feed) for feed in diagnosis["feeds"]]
-    if response == "retrain" and (last_training is None or months_between(last_training, month) >= COOLDOWN_MONTHS):
+    if response == "retrain":
         return [Answer("retrain", f"retrain:{month}", reason, month)]
     outcome = diagnosis["signals"].get("outcome")
     if response == "recalibrate" and outcome is not None:
@@ -76,9 +80,3 @@ def due_by_age(learned: Sequence[str], mature: Sequence[str], after_months: int)
     if len(since) < after_months:
         return None
     return f"{len(since)} months with certain labels since {newest} are not learned from"
-
-
-def months_between(first: str, second: str) -> int:
-    """Whole months from one observation date to another."""
-    a, b = date.fromisoformat(first), date.fromisoformat(second)
-    return (b.year - a.year) * 12 + b.month - a.month

@@ -133,7 +133,7 @@ class Daemon:
         result = defs.resolve_job_def(sensor.job_name).execute_in_process(
             instance=self.instance,
             asset_selection=request.asset_selection,
-            tags=dict(request.tags),
+            tags={**request.tags, "dagster/run_key": str(request.run_key), "dagster/sensor_name": sensor.name},
             run_config=config,
             raise_on_error=False,
         )

@@ -268,10 +268,7 @@ def _led_there(ref: dict[str, Any], asked: Ran, month: str) -> None:
 def test_a_run_that_fails_is_told_once_and_asked_again_when_the_data_has_changed(
     alive: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import dagster as dg
-
     from churn_platform.features import quality
-    from resources.respond import failure_alert
 
     folder = company(alive.home)
     advance(folder, futures=FUTURES)
@@ -282,6 +279,87 @@ def test_a_run_that_fails_is_told_once_and_asked_again_when_the_data_has_changed
         assert alive.rest() == [], "the same question is not asked again at once"
     # the run that a sensor has asked for is told, its parts are not
     failed = [run for run in ran if not run.success and CARRIED_BY not in run.tags][-1]
+    for _ in range(2):
+        _told(alive, failed)
+    (alert,) = alerts(alive.home)
+    assert (alert.kind, alert.month) == ("run_failed", failed.tags["churn/month"])
+    assert failed.run_id in alert.detail
+
+    assert not alive.asks("new_data")
+    advance(folder, futures=FUTURES)
+    assert alive.asks("new_data"), "other data is another question"
+
+
+def test_what_is_broken_elsewhere_silences_no_answer(alive: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The business report cannot be made: the feed that is missing is named all the same, and so is the report."""
+    from churn_platform.monitoring import business
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("no such column")
+
+    monkeypatch.setattr(business, "business_report", broken)
+    advance(company(alive.home), preset="missing_feed", futures=FUTURES)
+    ran = alive.rest()
+    assert not ran[-1].success
+    (alert,) = alerts(alive.home)
+    assert alert.feed == "usage"
+
+
+def test_a_training_that_failed_is_asked_for_again(alive: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    from churn_platform.training import challenger
+    from resources import respond
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    month = _next_month(alive.home)
+    _found(monkeypatch, month, "concept_change")
+    advance(company(alive.home), futures=FUTURES)
+    with monkeypatch.context() as patch:
+        patch.setattr(challenger, "train", broken)
+        (failed,) = learned(alive.rest())
+        assert not failed.success
+        assert learned(alive.rest()) == [], "not before an hour has passed"
+        patch.setattr(respond, "AGAIN_AFTER_SECONDS", 0.0)
+        patch.setattr(respond, "MOST_TIMES", 2)
+        (failed,) = learned(alive.rest())
+        assert failed.tags["dagster/run_key"] == f"retrain:{month}:2"
+        assert learned(alive.rest()) == [], "and not for ever"
+    monkeypatch.setattr(respond, "AGAIN_AFTER_SECONDS", 0.0)
+    alive.cursors.pop("drift")
+    (asked,) = learned(alive.rest())
+    assert asked.success
+    assert asked.tags["dagster/run_key"] == f"retrain:{month}:3"
+    assert learned(alive.rest()) == []
+    alive.cursors.pop("drift")
+    assert learned(alive.rest()) == [], "nor by a daemon that has forgotten what it has asked for"
+
+
+def test_tables_that_contradict_each_other_are_told_and_nothing_is_learned(
+    alive: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from churn_platform.errors import DataFaultError
+    from churn_platform.sources import cross
+
+    def contradict(*_: object, **__: object) -> None:
+        raise DataFaultError("Use lies outside its subscription.", mend="", table="usage", rule="inside", share=0.5)
+
+    _found(monkeypatch, _next_month(alive.home), "concept_change")
+    monkeypatch.setattr(cross, "stop_where_they_contradict", contradict)
+    advance(company(alive.home), futures=FUTURES)
+    ran = alive.rest()
+    assert learned(ran) == []
+    _told(alive, [run for run in ran if not run.success and CARRIED_BY not in run.tags][-1])
+    (alert,) = alerts(alive.home)
+    assert "cross_rules" in alert.title + alert.detail
+
+
+def _told(alive: Daemon, failed: Ran) -> None:
+    """What run_failure does with a run that has failed."""
+    import dagster as dg
+
+    from resources.respond import failure_alert
+
     run = alive.instance.get_run_by_id(failed.run_id)
     assert run is not None
     (event,) = [
@@ -289,15 +367,7 @@ def test_a_run_that_fails_is_told_once_and_asked_again_when_the_data_has_changed
     ]
     assert event is not None
     context = dg.build_run_status_sensor_context("run_failure", event, alive.instance, run).for_run_failure()
-    for _ in range(2):
-        failure_alert(context, alive.home)
-    (alert,) = alerts(alive.home)
-    assert (alert.kind, alert.month) == ("run_failed", run.tags["churn/month"])
-    assert failed.run_id in alert.detail
-
-    assert not alive.asks("new_data")
-    advance(folder, futures=FUTURES)
-    assert alive.asks("new_data"), "other data is another question"
+    failure_alert(context, alive.home)
 
 
 def _sensors() -> list[Any]:
