@@ -104,7 +104,7 @@ def next_step(found: dg.DagsterInstance, home: Home) -> Asked | Nothing:
     question = digest_of([work.stale, work.reasons, flow.location.fingerprints()])
     why = _why(work)
     return Asked(
-        key=f"carry-{question[:24]}-{clock.wall():%Y%m%d%H}",
+        key=f"carry-{question[:24]}-{_last_carried(found)}{clock.wall():%Y%m%d%H}",
         assets=(),
         tags={"churn/reason": why, "churn/month": flow.calendar.observations[-1]},
         run_config={},
@@ -143,6 +143,12 @@ def _look_now(found: dg.DagsterInstance, home: Home) -> Flow | Nothing:
         return Nothing(error.message)
 
 
+def _last_carried(found: dg.DagsterInstance) -> str:
+    """The newest carrying that has ended well: a state that comes back after it is another question."""
+    done = found.get_runs(dg.RunsFilter(job_name="carry", statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1)
+    return f"{done[0].run_id[:8]}-" if done else ""
+
+
 def carry(found: dg.DagsterInstance, home: Home, tags: Mapping[str, str]) -> runner.RunOutcome:
     """Bring the flow of data up to date, as ``churn materialize`` does, without learning anything.
 
@@ -150,10 +156,10 @@ def carry(found: dg.DagsterInstance, home: Home, tags: Mapping[str, str]) -> run
         tags: of the runs that are made.
 
     Raises:
-        BusyError: a command is at work in this home, and does not end within a minute.
+        BusyError: a command is at work in this home, and does not end within an hour.
         RunFailedError: a step failed.
     """
-    with exclusive(home.run / LOCK, "carry new data on", wait=60.0):
+    with exclusive(home.run / LOCK, "carry new data on", wait=3600.0):
         sweep_home(home)
         flow = _look(found, home)
         if isinstance(flow, Nothing):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NamedTuple
 
 import dagster as dg
 
 from churn_platform import clock
+from churn_platform.errors import BusyError
 from churn_platform.monitoring.alerts import raise_alert
 from churn_platform.monitoring.response import Answer, due_by_age, first_to_run, month_of_run, respond
 from churn_platform.records.home import Home
+from churn_platform.records.provenance import digest_of
 from churn_platform.records.refs import Refs
 from churn_platform.records.store import ContentStore
 from churn_platform.settings import settings
@@ -19,6 +22,7 @@ from resources.orphans import BY_PROCESS
 
 PAGE = 200
 REMEMBERED = 500
+RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 RUN_KEY = "dagster/run_key"
 MOST_TIMES, AGAIN_AFTER_SECONDS = 3, 3600.0
 
@@ -144,12 +148,15 @@ def failure_alert(context: dg.RunFailureSensorContext, home: Home) -> None:
             error = error.cause
         told = (error.message if error is not None else told).strip()
         where = (steps[0].step_key or "?").replace("__", "/")
+    if told.split(":")[0].rsplit(".", 1)[-1] == BusyError.__name__:
+        return  # nothing is wrong: a command is at work, and the sensors ask again when it has ended
     run = context.dagster_run
     if "churn/carried_by" in run.tags:
         return  # the run that it is a part of has failed with it, and is told
     raise_alert(
         home,
-        key=f"run_failed:{run.run_id}",
+        # a flow that fails every hour for the same reason is told once a day; the ids of runs in the words do not count
+        key=f"run_failed:{where}:{digest_of(RUN_ID.sub('', told.splitlines()[0]))[:16]}:{clock.wall():%Y-%m-%d}",
         kind="run_failed",
         severity="page",
         title=f"A run failed at {where}",

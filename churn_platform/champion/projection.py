@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from churn_platform.errors import ChurnError
 from churn_platform.records.files import remove, write_atomic
 from churn_platform.records.jsontext import canonical
 
@@ -26,6 +28,8 @@ def project(home: Home, store: ContentStore, champion: Mapping[str, Any]) -> Non
             (tree digest), ``tier``, ``promoted_at``.
     """
     folder = home.champion / champion["model"]
+    if folder.is_dir() and not _is_whole(folder, champion["model"]):
+        remove(folder)  # altered, or left by a removal that was cut off
     if not folder.is_dir():
         store.export_tree(champion["package"], folder, copy=True)
     pointer = {name: champion[name] for name in ("name", "version", "model", "package", "tier", "promoted_at")}
@@ -33,3 +37,12 @@ def project(home: Home, store: ContentStore, champion: Mapping[str, Any]) -> Non
     for other in home.champion.iterdir():
         if other.is_dir() and other != folder:
             remove(other)
+
+
+def _is_whole(folder: Path, digest: str) -> bool:
+    from churn_platform.champion.package import package_digest
+
+    try:
+        return package_digest(folder) == digest
+    except (ChurnError, OSError, ValueError, KeyError):
+        return False

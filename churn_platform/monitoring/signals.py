@@ -30,15 +30,17 @@ def feeds_of(versions: Mapping[str, TableVersion], months: Sequence[str], month:
         versions: table → what was known of it by ``month``.
         months: all observation months, in order.
     """
-    before = [m for m in months if m < month][-USUAL_MONTHS:]
-    if not before:
-        return ()
     found = []
     for table, version in versions.items():
         rows = {part.known_by: part.rows for part in version.parts}
-        # the first month of all holds the whole past
-        usual = [rows.get(m, 0) for m in before if m != months[0]]
-        if usual:
+        # A month without the feed is not what is usual, however many there are: else it is forgotten while it stays
+        # away. The first month of all holds the whole past.
+        brought: list[int] = []
+        for earlier in (m for m in months[1:] if m < month):
+            usual = brought[-USUAL_MONTHS:]
+            if not usual or not Feed(table, rows.get(earlier, 0), float(statistics.median(usual))).dried_up:
+                brought.append(rows.get(earlier, 0))
+        if usual := brought[-USUAL_MONTHS:]:
             found.append(Feed(table, rows.get(month, 0), float(statistics.median(usual))))
     return tuple(found)
 

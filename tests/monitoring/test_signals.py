@@ -52,6 +52,15 @@ def test_one_bad_month_is_not_what_is_usual() -> None:
     assert (feed.usual, feed.dried_up) == (1000.0, False)
 
 
+def test_a_feed_that_stays_away_is_not_forgotten() -> None:
+    rows = {"2024-01-01": 9000, **dict.fromkeys(MONTHS[1:4], 1000), **dict.fromkeys(MONTHS[4:], 0)}
+    for month in MONTHS[4:]:
+        (feed,) = feeds_of({"usage": table("usage", rows)}, MONTHS, month)
+        assert (feed.usual, feed.dried_up) == (1000.0, True)
+    (feed,) = feeds_of({"usage": table("usage", rows | {"2024-10-01": 800})}, MONTHS, "2024-10-01")
+    assert not feed.dried_up, "it is back"
+
+
 def test_without_a_past_nothing_is_usual() -> None:
     version = {"usage": table("usage", {"2024-01-01": 1000, "2024-02-01": 0})}
     assert feeds_of(version, MONTHS, "2024-01-01") == ()
