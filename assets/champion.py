@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.partitions import check, must_hold, version_of
 from churn_platform import clock
-from churn_platform.champion.succession import successor
+from churn_platform.champion.succession import is_judged, successor
 from churn_platform.errors import ChampionError
 from resources.feast import FeastResource
 from resources.lineage import LineageResource
@@ -56,7 +56,13 @@ def champion(
     gate, challenger, judged = step.read("gate"), step.read("challenger"), step.read("evaluation")
     shifted = step.read("recalibration")
     present, now = store.refs.find("champion"), clock.wall().isoformat()
-    who = successor(present, gate, challenger, shifted)
+    who = successor(present, gate, challenger, judged, shifted)
+    of_it = is_judged(gate, challenger, judged)
+    if who == "nobody" and not of_it:
+        raise ChampionError(
+            "The challenger that stands ready was not judged: evaluation and gate are of another model.",
+            mend="Run `churn materialize evaluation`, which makes the gate, too.",
+        )
     if who == "nobody":
         decision = objects.read_json(gate["digest"])
         raise ChampionError(
@@ -104,6 +110,7 @@ def champion(
             "mlflow_version": dg.MetadataValue.url(mlflow.version_url(home, facts["version"])),
             "mlflow_run": dg.MetadataValue.url(mlflow.run_url(home, facts["mlflow_run"])),
             "promoted": who != "present",
+            "judged": "yes" if of_it else "no: evaluation and gate are of another model than the challenger",
             "by": who,
             "cause": dg.MetadataValue.json(facts["cause"]),
             "model": facts["model"],

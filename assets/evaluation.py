@@ -6,6 +6,7 @@ from typing import Any, cast
 import dagster as dg
 
 from assets.partitions import check, version_of
+from churn_platform.errors import ChampionError
 from resources.lineage import LineageResource
 from resources.mlflow import MlflowResource
 from resources.store import StoreResource
@@ -118,8 +119,13 @@ def gate(context: dg.AssetExecutionContext, lineage: LineageResource, store: Sto
     from churn_platform.monitoring.evaluation_page import gate_page
 
     step, objects, refs = lineage.step(context), store.objects, store.refs
-    candidate = objects.read_json(step.read("evaluation")["digest"])
-    challenger = step.read("challenger")
+    judged, challenger = step.read("evaluation"), step.read("challenger")
+    if judged.get("model") != challenger["model"]:
+        raise ChampionError(
+            "The evaluation is of another model than the challenger that stands ready.",
+            mend="Run `churn materialize evaluation`, which makes the gate, too.",
+        )
+    candidate = objects.read_json(judged["digest"])
     present = refs.find("champion")  # read, not recorded: see evaluation
     before = objects.read_json(present["evaluation"]) if present and present["model"] != challenger["model"] else None
     decision = decide(candidate, before, challenger["tier"])

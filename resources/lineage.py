@@ -14,6 +14,7 @@ from churn_platform import clock
 from churn_platform.errors import ConfigurationError
 from churn_platform.records.history import remember
 from churn_platform.records.home import Home
+from churn_platform.records.lock import exclusive
 from churn_platform.records.provenance import digest_of, newest_digest, resolve
 from churn_platform.records.refs import Refs
 from churn_platform.sources.location import SourceLocation
@@ -23,6 +24,7 @@ from resources.store import StoreResource
 DATA_VERSION_TAG = "dagster/data_version"
 USER_PROVIDED_TAG = "dagster/data_version_is_user_provided"
 CODE_VERSION_TAG = "dagster/code_version"
+LOCK, LONGEST_WAIT = "pipeline.lock", 3600.0
 
 
 def asset_name(key: dg.AssetKey) -> str:
@@ -188,4 +190,8 @@ class LineageResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def step(self, context: dg.AssetExecutionContext, external: Mapping[str, str] | None = None) -> Step:
         """A step whose contract is recorded with everything else from outside the graph."""
         orphans.mark(context.instance, context.run)
+        if orphans.BY_PROCESS not in context.run.tags:
+            # A command at work goes first; none begins while this run, which is marked by now, is at work.
+            with exclusive(self.store.home.run / LOCK, "begin a step", wait=LONGEST_WAIT):
+                pass
         return Step(context, self.store.home, {**contract_input(self.store.location), **(external or {})})

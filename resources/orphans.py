@@ -27,6 +27,15 @@ def mark(found: dg.DagsterInstance, run: dg.DagsterRun) -> None:
         found.add_run_tags(run.run_id, {BY_WORKER: f"{run.run_id}/{token_of(os.getpid())}"})
 
 
+def at_work(found: dg.DagsterInstance) -> dg.DagsterRun | None:
+    """A run of the daemon that is making assets now: its worker lives, and has begun its first step."""
+    for run in found.get_runs(dg.RunsFilter(statuses=list(RUNNING))):
+        owner, _, token = run.tags.get(BY_WORKER, "").partition("/")
+        if BY_PROCESS not in run.tags and owner == run.run_id and token_is_alive(token):
+            return run
+    return None
+
+
 def end_orphans(found: dg.DagsterInstance, *, daemon_is_down: bool) -> list[str]:
     """Close the runs whose process is gone; returns their ids.
 

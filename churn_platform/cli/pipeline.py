@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 from churn_platform.cli.output import Stage, Stages
-from churn_platform.errors import ConfigurationError
+from churn_platform.errors import BusyError, ConfigurationError
 from churn_platform.records.home import Home
 
 if TYPE_CHECKING:
@@ -82,6 +82,11 @@ class Pipeline:
             # The instance is made here, before any UI starts: two processes that make it at once break its tables.
             with runner.instance() as found:
                 orphans.end_orphans(found, daemon_is_down=False)
+                if (run := orphans.at_work(found)) is not None:
+                    raise BusyError(
+                        f"The run {run.run_id} of the daemon is making assets of this home.",
+                        mend="Wait until it has ended, or end it in the Dagster UI.",
+                    )
                 runner.set_observations(found, self.home, months)
             self.work = self._planned(again)
             self._again = again

@@ -13,7 +13,7 @@ import pytest
 
 from churn_platform.records.home import Home
 from resources.carry import why_not_now
-from resources.orphans import BY_WORKER, end_orphans
+from resources.orphans import BY_WORKER, at_work, end_orphans
 
 HANGS = """
 import sys, time
@@ -58,9 +58,12 @@ def test_a_killed_process_does_not_stand_in_the_way(
         run_id = process.stdout.readline().strip()
         with process.stdout, dg.DagsterInstance.get() as found:
             assert why_not_now(found, home) == f"run {run_id[:8]} is under way"
+            working = at_work(found)
+            assert (working.run_id if working else None) == (run_id if who == "worker" else None)
             process.send_signal(signal.SIGKILL)
             process.wait(30)
             assert why_not_now(found, home) is None
+            assert at_work(found) is None
             run = found.get_run_by_id(run_id)
             assert run is not None
             assert run.status == ends

@@ -216,6 +216,44 @@ def _carry(home: Home) -> list[str]:
     return pipeline.materialize().materialized
 
 
+def test_a_command_does_not_work_beside_a_run_of_the_daemon(home: Home) -> None:
+    from churn_platform.errors import BusyError
+    from resources.orphans import mark
+
+    with runner.instance() as found:
+        run = dg.DagsterRun(job_name="everything", status=dg.DagsterRunStatus.STARTED)
+        found.add_run(run)
+        mark(found, run)
+        with pytest.raises(BusyError, match=run.run_id):
+            _carry(home)
+        found.report_run_canceled(run)
+    assert _carry(home) == []
+
+
+def test_a_step_waits_for_a_command(home: Home) -> None:
+    """And the command that has waited for the step's run finds it at work."""
+    import threading
+
+    from churn_platform.records.lock import exclusive
+
+    month = Refs(home.refs).partitions("customer_features")[-1]
+    with runner.instance() as found:
+        job = runner.definitions().resolve_job_def("everything")
+        ran = threading.Thread(
+            target=lambda: job.execute_in_process(
+                instance=found, partition_key=month, asset_selection=[dg.AssetKey("diagnosis")]
+            )
+        )
+        before = Refs(home.refs).get("diagnosis", month)
+        with exclusive(home.run / "pipeline.lock", "make its assets"):
+            ran.start()
+            ran.join(6)
+            assert ran.is_alive(), "it waits"
+            assert Refs(home.refs).get("diagnosis", month) == before
+        ran.join(120)
+    assert Refs(home.refs).get("diagnosis", month)["run_id"] != before["run_id"]
+
+
 def test_a_file_that_says_the_same_again_makes_nothing(home: Home) -> None:
     """Delivered anew, with another time of change: its content decides."""
     tickets = home.sources / "churn" / "simulated" / "tickets.parquet"
