@@ -23,7 +23,7 @@ class FeatureMonth:
         digest: of the Parquet file in the store.
         rows: number of customers.
         versions_used: table → digest of the version that was read.
-        blocked: feature → why it is null for everybody: a column that it needs is unusable at this date.
+        blocked: feature → why it is null for customers with such rows: a column that it needs is unusable in them.
     """
 
     observation: str
