@@ -33,6 +33,16 @@ class FeatureMonth:
     blocked: Mapping[str, str] = field(default_factory=dict)
 
 
+def lacking(feature: str) -> FeatureError:
+    """The champion reads what the months do not have any more: nothing is scored as if it were only unknown."""
+    return FeatureError(
+        f"The champion reads {feature}, which the feature tables do not have any more.",
+        mend="Bring the columns that it was made from back into the contract, or learn a champion that does without: "
+        "churn materialize champion.",
+        field=feature,
+    )
+
+
 def version_of(versions: Mapping[str, Mapping[str, TableVersion]], observation: str, table: str) -> TableVersion:
     """What was known of a table by an observation date.
 
