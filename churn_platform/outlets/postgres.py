@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from churn_platform.errors import ChurnError
 from churn_platform.outlets.kinds import Ids
 from churn_platform.outlets.lists import ListFacts
+from churn_platform.records.libpq import connect_arguments, parsed, redacted
 
 if TYPE_CHECKING:
     import psycopg
@@ -105,18 +106,22 @@ def _transaction(url: str, schema: str) -> Iterator[psycopg.Cursor[Any]]:
     """A transaction over tables at the newest version, alone in their schema."""
     import psycopg
 
-    plain = url.replace("postgresql+psycopg2://", "postgresql://", 1)
     try:
-        with psycopg.connect(plain, connect_timeout=CONNECT_SECONDS) as connection, connection.cursor() as cursor:
+        place = parsed(url)
+    except ValueError as error:  # outlets of an earlier release
+        raise TableError(f"The URL cannot be used: {error}.", mend="Remove the outlet and add it anew.") from None
+    given = connect_arguments(place, seconds=CONNECT_SECONDS)
+    try:
+        with psycopg.connect(**given) as connection, connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'")
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"churn outlet {schema}",))
             _migrate(cursor, schema)
             yield cursor
     except psycopg.Error as error:
-        words = " ".join(str(error).split())[:300]
+        words = redacted(" ".join(str(error).split()), place)[:300]
         raise TableError(
             f"PostgreSQL says: {words}.", mend="See that the database runs and that its user may write the schema."
-        ) from error
+        ) from None  # whose words are not redacted
 
 
 def _migrate(cursor: psycopg.Cursor[Any], schema: str) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from traceback import format_exception
 from typing import Any
+from urllib.parse import quote, unquote
 
 import psycopg
 import pytest
 
 from churn_platform import settings
+from churn_platform.errors import InvalidRequestError
 from churn_platform.outlets.deliver import Deliverer
 from churn_platform.outlets.kinds import Ids
 from churn_platform.outlets.lists import ListFacts, table_of
 from churn_platform.outlets.postgres import TableError, probe, write_list
 from churn_platform.records.home import Home
+from churn_platform.records.libpq import parsed, redacted
 from churn_platform.records.store import ContentStore
 from churn_platform.records.vault import IdentityVault
 from tests.outlets.conftest import CUSTOMERS, make_list
@@ -130,6 +134,41 @@ def test_a_newer_schema_is_refused_and_an_own_one_needs_no_right_to_create(datab
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("DROP SCHEMA lists CASCADE")
         connection.execute("DROP ROLE lister")
+
+
+AWKWARD = ["100%sure", "50%25%", "a/b?c#d", "p:w[d]", "with space+plus", "%zz&=;"]
+
+
+@pytest.mark.parametrize("password", AWKWARD)
+def test_a_password_is_never_repeated(
+    database: str, home: Home, deliverer: Deliverer, caplog: pytest.LogCaptureFixture, password: str
+) -> None:
+    """Where it is not written as a URL wants it, libpq would repeat it; it is taken as it is meant."""
+    deliverer.outlets.add("postgres", database.replace("churn@", f"churn:{password}@"), name="table")
+    down, _ = deliverer.outlets.add("postgres", f"postgresql://u:{password}@127.0.0.1:1/d?sslmode=prefer", name="down")
+    wrong, _ = deliverer.outlets.add("postgres", f"postgresql://u:{password}@127.0.0.1:1/d?sslmode=no", name="wrong")
+    make_list(home)
+    found = {one.outlet: one for one in deliverer.work()}
+    assert found["table"].state == "done"
+    assert "PostgreSQL says" in str(found["down"].said)
+    said = [str(one.said) for one in found.values()] + [deliverer.test(one)[1] for one in (down, wrong)]
+    for form in (password, unquote(password), quote(password, safe="")):
+        assert form not in " ".join(said) + caplog.text + down.target + wrong.target
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:half@sure@h/d", "postgresql://u:sure@h:port/d", "mysql://u:sure@h/d", "postgres:/u:sure@h"]
+)
+def test_a_url_that_is_none_is_refused_without_being_repeated(deliverer: Deliverer, url: str) -> None:
+    with pytest.raises(InvalidRequestError) as told:
+        deliverer.outlets.add("postgres", url, name="table")
+    assert "sure" not in str(told.value) + "".join(format_exception(told.value))
+
+
+def test_what_a_library_says_is_redacted() -> None:
+    url = parsed("postgresql://u:100%25%20sure@h/d?sslpassword=k%2Fy")
+    words = 'no "100% sure", no 100%25%20sure, no k/y'
+    assert redacted(words, url) == 'no "***", no ***, no ***'
 
 
 def test_an_outlet_goes_on_when_the_database_comes_back(database: str, home: Home, deliverer: Deliverer) -> None:
