@@ -22,7 +22,7 @@ import psutil
 
 from churn_platform.cli.guard import Guard
 from churn_platform.cli.logs import note, rotate
-from churn_platform.cli.processes import TOKEN, die_with_parent, end_all, marked, stop_tree, sweep
+from churn_platform.cli.processes import PROGRAM, TOKEN, die_with_parent, end_all, marked, stop_tree, sweep
 from churn_platform.errors import BusyError, ChurnError
 from churn_platform.records.alive import token_of
 from churn_platform.records.files import remove, write_atomic
@@ -34,6 +34,8 @@ STABLE_SECONDS = 60.0
 """A program that has run for so long has started well: the next end is its first again."""
 LONGEST_PAUSE = 60.0
 LOOK_SECONDS = 10.0
+FAMILY_SECONDS = 5.0
+"""So long may the processes that an ended program has left take to end in order; then they are killed."""
 SILENT_SECONDS = 180.0
 """A server that has not answered for so long, on a machine that may be busy learning, is started anew."""
 
@@ -50,6 +52,7 @@ class Child:
 
     Attributes:
         command: argv and environment, made anew at each start.
+        mark: what this start's processes carry in their environment.
         url: of a server: what answers 200 while it is well.
         restarts: since the command began.
         failures: ends in a row, each within a minute of its start.
@@ -61,6 +64,7 @@ class Child:
     log: Path
     cwd: Path | None
     process: subprocess.Popen[bytes]
+    mark: str
     pid_file: Path
     scratch: Path | None = None
     url: str | None = None
@@ -129,6 +133,7 @@ class Supervisor:
         self._before: str | None = None
         self._guard: Guard | None = None
         self._looked = 0.0
+        self._starts = 0
         self.children: list[Child] = []
 
     def __enter__(self) -> Self:
@@ -162,8 +167,10 @@ class Supervisor:
             again: makes argv and environment where it must be started again; the same ones by default.
         """
         log = self._logs / f"{name}.log"
-        process = self._spawn(argv, env, cwd, log)
-        child = Child(name, again or (lambda: (argv, env)), log, cwd, process, self._pid_file(name, process), scratch)
+        mark = self._next_mark()
+        process = self._spawn(argv, env, cwd, log, mark)
+        pid_file = self._pid_file(name, process)
+        child = Child(name, again or (lambda: (argv, env)), log, cwd, process, mark, pid_file, scratch)
         self._keep(child)
         self.children.append(child)
         self._tell()
@@ -240,13 +247,17 @@ class Supervisor:
         self.children.clear()
         self._state.unlink(missing_ok=True)
 
+    def _next_mark(self) -> str:
+        self._starts += 1
+        return f"{self._token}-{self._starts}"
+
     def _spawn(
-        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, log: Path
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, log: Path, mark: str
     ) -> subprocess.Popen[bytes]:
         with log.open("ab") as stream:
             return subprocess.Popen(
                 list(argv),
-                env={**env, TOKEN: self._token},
+                env={**env, TOKEN: self._token, PROGRAM: mark},
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
@@ -267,7 +278,16 @@ class Supervisor:
         kept = {"pid": pid, "started": started, "scratch": str(child.scratch)}
         write_atomic(child.pid_file, json.dumps(kept).encode(), durable=False)
 
+    def _end_family(self, child: Child) -> list[psutil.Process]:
+        """End what a program that has ended has left at work; returns who would not go.
+
+        A daemon's runs are executed by processes that do not end with it. The next daemon takes them for gone, and has
+        them tried again: they must be.
+        """
+        return end_all([process for process, _ in marked(PROGRAM, child.mark)], patience=FAMILY_SECONDS)
+
     def _ended(self, child: Child, said: str) -> None:
+        self._end_family(child)
         child.pid_file.unlink(missing_ok=True)
         soon = time.monotonic() - child.began < STABLE_SECONDS
         child.failures = child.failures + 1 if soon else 1
@@ -277,9 +297,14 @@ class Supervisor:
         self._tell()
 
     def _restart(self, child: Child) -> None:
+        if left := self._end_family(child):
+            numbers = ", ".join(str(process.pid) for process in left)
+            self._ended(child, f"cannot be started again while what it has started does not end: process {numbers}")
+            return
         try:
             argv, env = child.command()
-            child.process = self._spawn(argv, env, child.cwd, child.log)
+            child.mark = self._next_mark()
+            child.process = self._spawn(argv, env, child.cwd, child.log, child.mark)
         except (ChurnError, OSError) as error:
             self._ended(child, f"cannot be started: {error}")
             return

@@ -71,6 +71,53 @@ def test_one_that_ends_is_started_again(supervisor: Supervisor, folder: Path) ->
     assert "sleeper was started again" in (folder / "logs" / "supervisor.log").read_text()
 
 
+def test_what_a_killed_program_has_left_at_work_ends_before_it_is_started_again(
+    supervisor: Supervisor, folder: Path
+) -> None:
+    """Like a daemon whose runs are executed by a process of its own, in a session of its own, that does not listen."""
+    script = folder / "program.py"
+    script.write_text(
+        "import os, signal, subprocess, sys, time, psutil\n"
+        "from pathlib import Path\n"
+        "if len(sys.argv) > 1:\n"
+        "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "    Path('worker').write_text(str(os.getpid()))\n"
+        "    time.sleep(120)\n"
+        "before = int(Path('worker').read_text()) if Path('worker').exists() else 0\n"
+        "if before: Path('seen').write_text(f'{before} {psutil.pid_exists(before)}')\n"
+        "else: subprocess.Popen([sys.executable, __file__, 'work'], start_new_session=True)\n"
+        "time.sleep(120)\n"
+    )
+    other = supervisor.start("other", SLEEPER, os.environ)
+    child = supervisor.start("daemon", [sys.executable, str(script)], os.environ, cwd=folder)
+    _look_until(supervisor, lambda: (folder / "worker").is_file() and (folder / "worker").read_text())
+    worker = int((folder / "worker").read_text())
+    os.kill(child.process.pid, signal.SIGKILL)
+    child.process.wait()
+    assert psutil.pid_exists(worker), "it does not end by itself"
+    _look_until(supervisor, lambda: (folder / "seen").is_file() and (folder / "seen").read_text())
+    assert (folder / "seen").read_text() == f"{worker} False"
+    assert child.restarts == 1
+    assert other.process.poll() is None, "another program's processes are left alone"
+
+
+def test_one_whose_work_cannot_be_ended_is_not_started_again(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "restart_pause", lambda failures: 0.0)
+    child = supervisor.start("daemon", SLEEPER, os.environ)
+    stuck = [psutil.Process()]
+    monkeypatch.setattr(supervisor, "_end_family", lambda _: stuck)
+    os.kill(child.process.pid, signal.SIGKILL)
+    child.process.wait()
+    for _ in range(3):
+        supervisor.look()
+    assert child.restarts == 0
+    assert f"does not end: process {os.getpid()}" in child.said
+    stuck.clear()
+    _look_until(supervisor, lambda: child.restarts == 1)
+
+
 def test_one_that_ends_at_once_is_given_longer_pauses(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "restart_pause", lambda failures: 0.05 * failures)
     child = supervisor.start("broken", [sys.executable, "-c", "raise SystemExit(3)"], os.environ)
