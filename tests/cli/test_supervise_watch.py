@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -116,6 +117,48 @@ def test_one_whose_work_cannot_be_ended_is_not_started_again(
     assert f"does not end: process {os.getpid()}" in child.said
     stuck.clear()
     _look_until(supervisor, lambda: child.restarts == 1)
+
+
+def test_a_full_disk_ends_nobody(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Notes go to a device that is always full, and everything else that is written down fails as it would."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
+    with Supervisor(folder / "logs", folder / "run", "churn test") as supervisor:
+        sleeper = supervisor.start("sleeper", SLEEPER, os.environ)
+        ending = supervisor.start("ending", SLEEPER, os.environ)
+        (folder / "logs" / "supervisor.log").symlink_to("/dev/full")
+        for name in ("write_atomic", "rotate"):
+            monkeypatch.setattr(module, name, full)
+        os.kill(ending.process.pid, signal.SIGKILL)
+        ending.log.unlink()
+        _look_until(supervisor, lambda: ending.restarts == 1)
+        assert sleeper.process.poll() is None
+        assert ending.process.poll() is None
+        assert "its log cannot be read" in ending.said
+    told = [record.getMessage() for record in caplog.records if record.name == "churn_platform.supervisor"]
+    assert len(told) == 1, "it is said, and not at every look"
+    assert "No space left on device; the programs go on" in told[0]
+
+
+def test_a_log_that_cannot_be_copied_keeps_its_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:3])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    log, earlier = tmp_path / "service.log", tmp_path / "service.log.1"
+    log.write_text("a long line")
+    earlier.write_text("earlier")
+    monkeypatch.setattr("churn_platform.cli.logs.shutil.copyfile", half)
+    for _ in range(4):
+        with pytest.raises(OSError, match="No space left"):
+            rotate(log, largest=5)
+    assert (log.read_text(), earlier.read_text()) == ("a long line", "earlier")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["service.log", "service.log.1"]
 
 
 def test_one_that_ends_at_once_is_given_longer_pauses(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
