@@ -19,6 +19,7 @@ from churn_platform.monitoring.alerts import raise_alert
 from churn_platform.outlets import deliver as module
 from churn_platform.outlets.deliver import Deliverer
 from churn_platform.outlets.kinds import Announcement
+from churn_platform.outlets.lists import ListFacts
 from churn_platform.outlets.notice import announce, notice
 from churn_platform.outlets.outbox import Delivery
 from churn_platform.outlets.schedule import ATTEMPTS, DELAYS
@@ -225,6 +226,28 @@ def test_what_happened_is_announced_once_each(home: Home, deliverer: Deliverer) 
     assert notice(home) == []
     assert announce(home, "data.fault", {"feed": "tickets"}, key="by-hand") is not None
     assert announce(home, "data.fault", {"feed": "tickets"}, key="by-hand") is None
+
+
+def test_a_list_is_told_with_its_mark_and_not_before_its_month_is_diagnosed(home: Home, deliverer: Deliverer) -> None:
+    first = make_list(home)
+    assert [one.data["degraded"] for one in notice(home)] == [None]
+    # The next month is scored, and its diagnosis is still to come.
+    refs = Refs(home.refs)
+    outlet = refs.get("scores_outlet")
+    facts = make_list(home, "2024-06-01", made="2024-07-01T00:00:00+00:00", fault="The feed usage has dried up.")
+    refs.set("scores_outlet", None, outlet)
+    assert refs.get("scores_current")["month"] == "2024-06-01"
+    assert notice(home) == []
+    (told,) = notice(home, made=facts)
+    assert (told.data["month"], told.data["degraded"]) == (
+        "2024-06-01", {"reason": "The feed usage has dried up.", "feeds": ["usage"]},
+    )  # fmt: skip
+    refs.set("scores_outlet", None, {**outlet, "list": facts.to_json()})
+    assert notice(home) == []
+    mended = make_list(home, "2024-06-01", made="2024-07-01T00:00:00+00:00", diagnosed="2024-07-02T00:00:00+00:00")
+    assert mended.digest == facts.digest
+    assert [one.data["degraded"] for one in notice(home)] == [None], "that it can be trusted now is news"
+    assert ListFacts.from_json({k: v for k, v in first.to_json().items() if k != "degraded"}) == first
 
 
 def test_files_get_the_list_with_the_ids_that_were_asked_for(deliverer: Deliverer, tmp_path: Path) -> None:
