@@ -57,18 +57,16 @@ def add(
     """
     from churn_platform.cli.output import err, print_json
     from churn_platform.outlets.kinds import LIST_READY
-    from churn_platform.outlets.lists import ListFacts
+    from churn_platform.outlets.lists import present_list
     from churn_platform.records.refs import Refs
-    from churn_platform.settings import settings
 
     work = _open()
     called = name or kind
     target = sys.stdin.readline().strip() if target == "-" else target
     outlet, secret = work.outlets.add(kind, target, name=called, events=event or (), ids=ids, schema=schema)
-    present = Refs(work.home.refs).find("scores_current")
+    present = present_list(Refs(work.home.refs))
     if outlet.kind != "webhook" and present is not None:
-        facts = ListFacts.of(settings().problem, present)
-        work.outbox.announce(LIST_READY, facts.to_json(), key=f"added:{outlet.id}", to=[outlet.id])
+        work.outbox.announce(LIST_READY, present.to_json(), key=f"added:{outlet.id}", to=[outlet.id])
     if json:
         print_json({**outlet.to_json(), "secret": secret})
         return
@@ -76,7 +74,8 @@ def add(
         typer.echo(secret)
         err.print(f"[dim]The secret of {outlet.name}: the receiver checks signatures with it. It is shown only now.[/]")
     else:
-        err.print(f"[dim]{outlet.name} gets each new list, beginning with the present one.[/]")
+        first = "the present one" if present is not None else "the first: there is none yet"
+        err.print(f"[dim]{outlet.name} gets each new list, beginning with {first}.[/]")
 
 
 @app.command("list")
