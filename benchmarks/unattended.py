@@ -7,6 +7,7 @@ line for each month goes to stderr. ``UNATTENDED_MONTHS`` and ``UNATTENDED_CUSTO
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -188,17 +189,17 @@ class Company:
         (key,) = set(self.months()) - set(before)
         now = self._disk()
         grown = sum(now.values()) - sum(disk.values()) - (now.get("sources", 0.0) - disk.get("sources", 0.0))
-        tree = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        family = _family(self.process.pid)
         rss: Counter[str] = Counter()
-        for process in tree:
-            rss[_role(process)] += process.memory_info().rss / 2**20
+        for role, megabytes in family:
+            rss[role] += megabytes
         return Month(
             key=key,
             preset=preset,
             diagnosis=str(self.ref("diagnosis", key)["kind"]),
             version=str(self.ref("champion")["version"]),
             seconds=moved - began,
-            processes=len(tree),
+            processes=len(family),
             rss=dict(rss),
             disk=now,
             beside=grown - self._data_of(key, objects),
@@ -331,6 +332,15 @@ def _slope(values: Sequence[float]) -> float:
     if len(values) < 2:
         return 0.0
     return float(statistics.linear_regression(range(len(values)), values).slope)
+
+
+def _family(pid: int) -> list[tuple[str, float]]:
+    """Role and MB of a process and of all that it has started; who ends while we look is not counted."""
+    found = []
+    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one, too
+            found.append((_role(process), process.memory_info().rss / 2**20))
+    return found
 
 
 def _role(process: psutil.Process) -> str:

@@ -54,6 +54,8 @@ def why(home: Home, contract: Contract, name: str, since: Mapping[str, datetime]
     if verdict is not None:
         kept = "was chosen" if verdict["stage"] == "kept" else f"was not chosen ({verdict['stage']})"
         reason = f"It is generated, and {kept}: {verdict['reason']}."
+        if verdict["carried"]:
+            reason += " It is made all the same: the champion reads it."
     elif feature is None:
         reason = f"The contract has no {_absent(contract, table, columns)}, which it is made from."
     elif readers:
@@ -86,8 +88,9 @@ def _verdict(home: Home, name: str) -> Mapping[str, Any] | None:
     found = Refs(home.refs).find("feature_selection")
     if found is None:
         return None
-    verdicts = ContentStore(home.store).read_json(found["digest"])["verdicts"]
-    return next((one for one in verdicts if one["name"] == name), None)
+    made = ContentStore(home.store).read_json(found["verdicts"])
+    one = next((one for one in made["verdicts"] if one["name"] == name), None)
+    return None if one is None else {**one, "carried": name in made["carried"]}
 
 
 def _definition(contract: Contract, name: str, since: Mapping[str, datetime] | None) -> Any:

@@ -52,5 +52,6 @@ def check_months(chosen_on: Sequence[str], split: Split) -> None:
         raise TrainingError(
             f"The generated features were chosen on {seen[0]}, on which this model would be judged: its evaluation "
             "would flatter.",
-            mend="Materialize candidate_features and feature_selection again.",
+            mend="Wait for a further month with certain labels and without a data fault. If that does not help, "
+            "materialize candidate_features and feature_selection again.",
         )
