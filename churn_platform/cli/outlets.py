@@ -84,6 +84,7 @@ def list_outlets(json: Json = False) -> None:
 
     Example: `churn outlets list`
     """
+    from rich.markup import escape
     from rich.table import Table
 
     from churn_platform.cli.output import out, print_json
@@ -94,17 +95,20 @@ def list_outlets(json: Json = False) -> None:
     if json:
         print_json({"outlets": told})
         return
+    if not told:
+        out.print("There are no outlets yet; `churn outlets add` adds one.")
+        return
     table = Table("name", "kind", "target", "events", "ids", "waiting", "done", "dead", "stopped", box=None)
     for one in told:
         count: dict[str, int] = one["deliveries"]
         table.add_row(
             one["name"],
             one["kind"],
-            one["target"],
+            escape(one["target"]),
             ", ".join(one["events"]),
             one["options"].get("ids", "-"),
             *[str(count.get(state, 0)) for state in ("waiting", "done", "dead")],
-            one["stopped"] or "-",
+            escape(one["stopped"] or "-"),
         )
     out.print(table)
 
@@ -204,10 +208,12 @@ def retry(
     if json:
         print_json({"retried": count})
     else:
-        typer.echo(f"{count} deliver{'y is' if count == 1 else 'ies are'} due again.")
+        due = f"{count} deliver{'y is' if count == 1 else 'ies are'} due again."
+        typer.echo(due if count else "No delivery has been given up.")
 
 
 def _show(found: list[Delivery], nothing: str) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from churn_platform.cli.output import out
@@ -218,5 +224,5 @@ def _show(found: list[Delivery], nothing: str) -> None:
     table = Table("delivery", "outlet", "event", "state", "attempts", "said", box=None)
     for one in found:
         row: list[Any] = [one.id, one.outlet, one.announcement.kind, one.state, one.attempts, one.said or "-"]
-        table.add_row(*[str(cell) for cell in row])
+        table.add_row(*[escape(str(cell)) for cell in row])
     out.print(table)
