@@ -165,7 +165,9 @@ def churn_labels(needed: Sequence[str]) -> dg.AssetsDefinition:
         owners=["team:data"],
         description="Who left voluntarily in the window after the month's date (or was not active in it, where the "
         "contract says so). Involuntary departures are censored; what is not mature yet says so.",
-        code_version=version_of("features/labels.py", "features/purchase.py", "assets/features.py"),
+        code_version=version_of(
+            "features/labels.py", "features/purchase.py", "sources/episodes.py", "assets/features.py"
+        ),
         deps=[
             dg.AssetDep("customers", partition_mapping=SAME),
             *[dg.AssetDep(_source(table), partition_mapping=NEWEST) for table in needed],

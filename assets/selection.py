@@ -81,7 +81,9 @@ def candidate_features(tables: Sequence[str]) -> dg.AssetsDefinition:
     owners=["team:ml"],
     description="An isolation forest and a few segments of customers, fitted on training months only, as arrays. Kept "
     "as it is while the champion reads what it makes.",
-    code_version=version_of("training/profile.py", "features/profile.py", "assets/selection.py"),
+    code_version=version_of(
+        "training/profile.py", "training/candidate_tables.py", "features/profile.py", "assets/selection.py"
+    ),
     deps=["candidate_features"],
     check_specs=[
         dg.AssetCheckSpec(
@@ -102,13 +104,16 @@ def customer_profile(
     tables = CandidateTables.from_json(objects.read_json(step.read("candidate_features")["digest"]))
     before = store.profile
     read = {feature.name for feature in PROFILE_FEATURES} & set(champion_features(store.refs, objects))
-    made = before if before is not None and read else fit_profile_of(tables, objects)
+    # what it reads may be gone: then nothing can be made with it any more
+    whole = before is not None and {feature.name for feature in tables.features}.issuperset(before.scaling.names)
+    kept = before if read and whole else None
+    made = kept or fit_profile_of(tables, objects)
     step.write(objects.put_json(made.to_json() if made else {"schema": "customer_profile/none"}))
     yield from step.result(
         metadata={
             "segments": dg.MetadataValue.json(list(made.segments) if made else []),
             "features": len(made.scaling.names) if made else 0,
-            "kept_for_the_champion": bool(before is not None and read),
+            "kept_for_the_champion": kept is not None,
         },
         checks=[
             check(
@@ -128,7 +133,15 @@ def customer_profile(
     description="Which generated features are made and learnt from, and why not the others: cost, nulls, redundancy, "
     "stability over months, importance inside forward folds of training months.",
     code_version=version_of(
-        "training/selection.py", "training/selection_rows.py", "training/candidate_tables.py", "training/boosting.py"
+        "training/selection.py",
+        "training/selection_rows.py",
+        "training/selection_page.py",
+        "training/candidate_tables.py",
+        "training/boosting.py",
+        "training/encode.py",
+        "training/sampling.py",
+        "evaluation/metrics.py",
+        "assets/selection.py",
     ),
     deps=["candidate_features", "customer_profile"],
     check_specs=[
@@ -150,8 +163,8 @@ def feature_selection(
     step, objects, refs = lineage.step(context), store.objects, store.refs
     tables = CandidateTables.from_json(objects.read_json(step.read("candidate_features")["digest"]))
     step.read("customer_profile")
-    # Labels of mature months move when a departure is recorded late. That is no reason to choose anew, so they are
-    # kept as facts and not as inputs.
+    # Labels of mature months move when a departure is recorded late. That alone is no reason to choose anew, so they
+    # are kept as facts and not as inputs.
     labels = {month: refs.get("churn_labels", month)["digest"] for month in tables.months}
     made = choose(
         tables,
@@ -166,7 +179,9 @@ def feature_selection(
     path = store.home.reports / "feature_selection.md"
     write_atomic(path, text.encode())
     reasons = all(one.reason for one in made.verdicts)
-    step.write(objects.put_json(made.to_json()), chosen=list(made.chosen), carried=list(made.carried), labels=labels)
+    # What lies below is made anew by another set, not by other figures.
+    named = {"chosen": list(made.chosen), "carried": list(made.carried), "months": list(made.judging)}
+    step.write(objects.put_json(named), verdicts=objects.put_json(made.to_json()), labels=labels)
     yield from step.result(
         metadata={
             "chosen": ", ".join(made.chosen) or "none",

@@ -64,12 +64,21 @@ def training_set(context: dg.AssetExecutionContext, lineage: LineageResource, st
     step, objects = lineage.step(context), store.objects
     # Read, not recorded: the diagnosis depends on the champion.
     faulty = {m for m in store.refs.partitions("diagnosis") if _kind(store, m) == "data_fault"}
+    left_out = [m for m in sorted(faulty) if (store.refs.find("churn_labels", m) or {}).get("mature")]
     features = {m: ref["digest"] for m, ref in step.read_all("customer_features").items() if m not in faulty}
     labels = {m: ref["digest"] for m, ref in step.read_all("churn_labels").items() if m not in faulty}
     contract = store.contract
+    step.read("feature_selection")
     chosen = store.selection
-    chosen_on = chosen.months if chosen else ()
-    made = build_training_set(features, labels, store.learnt_catalogue, contract, store=objects, chosen_on=chosen_on)
+    made = build_training_set(
+        features,
+        labels,
+        store.learnt_catalogue,
+        contract,
+        store=objects,
+        chosen_on=chosen.judging if chosen else (),
+        left_out=left_out,
+    )
     leaks = find_leaks(contract, made.load(objects), _newest_versions(store), objects, store.mutable_since)
     said = {leak.column: f"{leak.evidence} {leak.mend}".rstrip(".") for leak in leaks if leak.review is None}
     reviewed = {f"reviewed/{leak.column}": f"{leak.review}: {leak.evidence}" for leak in leaks if leak.review}

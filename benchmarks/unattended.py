@@ -7,8 +7,10 @@ line for each month goes to stderr. ``UNATTENDED_MONTHS`` and ``UNATTENDED_CUSTO
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -41,6 +43,9 @@ DESERVED = {"recalibrations": 3, "trainings": 6}
 themselves, and one training for each six months of age, as the setting says, with one to spare."""
 WARM = 3
 """Months after which a process holds what it will hold."""
+DISK_RATIO, DISK_FLOOR = 1.5, 0.5
+"""A month of the last third may add so many times what one of the second third adds, beside the data itself; less than
+the floor, in MB, counts as the floor: it is noise."""
 QUIET = 10.0
 PATIENCE = 900.0
 ANSWER_EVERY = 0.2
@@ -58,6 +63,8 @@ class Month:
         processes: ids of the demo and of all that it has started.
         rss: MB by role.
         disk: MB by folder of the home.
+        beside: MB by which the home has grown in the month beside its data: the sources, and the new objects of the
+            store that are the month's.
     """
 
     key: str
@@ -68,6 +75,7 @@ class Month:
     processes: int
     rss: dict[str, float]
     disk: dict[str, float]
+    beside: float
 
 
 @dataclass
@@ -172,25 +180,44 @@ class Company:
 
     def pass_month(self, preset: str) -> Month:
         """Let a month pass, and wait until the platform has come to rest."""
+        objects = set(self._objects())
+        disk = self._disk()
         before, began = self.months(), time.monotonic()
         self.churn("simulate", "advance", "--months", "1", "--preset", preset)
         self._wait("a diagnosis of the new month", lambda: len(self.months()) > len(before))
         moved = self._rest()
         (key,) = set(self.months()) - set(before)
-        tree = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        now = self._disk()
+        grown = sum(now.values()) - sum(disk.values()) - (now.get("sources", 0.0) - disk.get("sources", 0.0))
+        family = _family(self.process.pid)
         rss: Counter[str] = Counter()
-        for process in tree:
-            rss[_role(process)] += process.memory_info().rss / 2**20
+        for role, megabytes in family:
+            rss[role] += megabytes
         return Month(
             key=key,
             preset=preset,
             diagnosis=str(self.ref("diagnosis", key)["kind"]),
             version=str(self.ref("champion")["version"]),
             seconds=moved - began,
-            processes=len(tree),
+            processes=len(family),
             rss=dict(rss),
-            disk={folder.name: _size(folder) / 2**20 for folder in self.home.iterdir() if folder.is_dir()},
+            disk=now,
+            beside=grown - self._data_of(key, objects),
         )
+
+    def _disk(self) -> dict[str, float]:
+        """MB by folder of the home."""
+        return {folder.name: _size(folder) / 2**20 for folder in self.home.iterdir() if folder.is_dir()}
+
+    def _objects(self) -> dict[str, Path]:
+        """The objects of the store by digest."""
+        return {path.name: path for path in (self.home / "store" / "objects").glob("*/*")}
+
+    def _data_of(self, key: str, before: set[str]) -> float:
+        """MB of the objects that were not there before and that the month's references name."""
+        told = "".join(path.read_text() for path in (self.home / "refs").rglob(f"{key}.json"))
+        new = set(re.findall(r"\b[0-9a-f]{64}\b", told)) - before
+        return sum(path.lstat().st_blocks * 512 for name, path in self._objects().items() if name in new) / 2**20
 
     def _rest(self) -> float:
         """Wait until no run is under way and none begins for a while; when the last one had ended."""
@@ -280,9 +307,24 @@ def figures(
         held = [month.rss.get(role, 0.0) for month in warm]
         yield count(f"rss_{role}", held[-1], "MB")
         yield count(f"rss_{role}_more", _slope(held), "MB/month", Goal("<=", 5))
+    yield from _growth(lived, count)
     for name in sorted(warm[-1].disk, key=lambda one: -warm[-1].disk[one]):
         yield count(f"disk_{name}", warm[-1].disk[name], "MB")
         yield count(f"disk_{name}_more", _slope([month.disk.get(name, 0.0) for month in warm]), "MB/month")
+
+
+def _growth(lived: Sequence[Month], count: Callable[..., Figure]) -> Iterator[Figure]:
+    """What a month adds beside its data, which must not grow from month to month. Medians: a month in which something
+    is learned adds more."""
+    third = len(lived) // 3
+    if not third:
+        return
+    earlier = statistics.median(month.beside for month in lived[third : 2 * third])
+    later = statistics.median(month.beside for month in lived[-third:])
+    yield count("disk_beside_data_second_third", earlier, "MB/month")
+    yield count("disk_beside_data_last_third", later, "MB/month")
+    ratio = max(later, DISK_FLOOR) / max(earlier, DISK_FLOOR)
+    yield count("disk_beside_data_ratio", ratio, "ratio", Goal("<=", DISK_RATIO))
 
 
 def _slope(values: Sequence[float]) -> float:
@@ -290,6 +332,15 @@ def _slope(values: Sequence[float]) -> float:
     if len(values) < 2:
         return 0.0
     return float(statistics.linear_regression(range(len(values)), values).slope)
+
+
+def _family(pid: int) -> list[tuple[str, float]]:
+    """Role and MB of a process and of all that it has started; who ends while we look is not counted."""
+    found = []
+    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one, too
+            found.append((_role(process), process.memory_info().rss / 2**20))
+    return found
 
 
 def _role(process: psutil.Process) -> str:
@@ -324,5 +375,6 @@ def _line(month: Month) -> str:
     disk = sum(size for name, size in month.disk.items() if name != "sources")
     return (
         f"{month.key} {month.preset:13} → {month.diagnosis:17} version {month.version:>2}  {month.seconds:5.0f} s  "
-        f"{month.processes} processes, {sum(month.rss.values()):5.0f} MB, {disk:5.0f} MB on disk"
+        f"{month.processes} processes, {sum(month.rss.values()):5.0f} MB, {disk:5.0f} MB on disk, "
+        f"{month.beside:+.1f} beside its data"
     )

@@ -6,6 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -113,9 +114,12 @@ class Settings(BaseSettings):
     def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         # The value is not repeated: it may hold a password.
         if value is not None and not re.match(
-            r"^postgres(ql)?(\+psycopg2)?://[^/\s]*/[^/?\s]+(\?\S*)?$", value.get_secret_value()
+            r"^postgres(ql)?(\+psycopg2)?://([^/\s@]*@)?[^/\s@]*/[^/?\s]+(\?\S*)?$", value.get_secret_value()
         ):
-            raise ValueError("it must be of the form postgresql://user:password@host/database")
+            raise ValueError(
+                "it must be of the form postgresql://user:password@host/database; @, / and % in the password are "
+                "written %40, %2F and %25"
+            )
         return value
 
     @model_validator(mode="after")
@@ -123,6 +127,10 @@ class Settings(BaseSettings):
         url = self.redis_url.get_secret_value() if self.redis_url else ""
         if url and not url.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("redis_url: an address of Redis begins with redis://, rediss:// or unix://")
+        try:
+            _ = urlsplit(url).port
+        except ValueError:  # whose words hold what stands for the port: half of a password
+            raise ValueError("redis_url: it cannot be read; / and @ in a password are written %2F and %40") from None
         if self.online_store == "redis" and not url:
             raise ValueError(
                 "redis_url: CHURN_ONLINE_STORE=redis needs CHURN_REDIS_URL, such as redis://127.0.0.1:6379/0"

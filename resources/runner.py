@@ -171,6 +171,8 @@ def _lost(home: Home) -> Callable[[str, Mapping[str, object]], str | None]:
     def lost(asset: str, ref: Mapping[str, object]) -> str | None:
         if not store.has(str(ref["digest"])):
             return "its artifact is gone"
+        if asset == "feature_selection" and not store.has(str(ref.get("verdicts"))):
+            return "its artifact is gone"
         if asset == "champion" and not mlflow_tables_exist(home):
             return "the model registry is gone"
         if asset == "champion" and not (home.champion / "pointer.json").is_file():

@@ -65,7 +65,7 @@ class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def selection(self) -> Selection | None:
         """Which generated features are made and learnt from; None before the first choice."""
         found = self.refs.find("feature_selection")
-        return Selection.from_json(self.objects.read_json(found["digest"])) if found else None
+        return Selection.from_json(self.objects.read_json(found["verdicts"])) if found else None
 
     @property
     def generated(self) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ def test_locks_are_pinned_hashed_and_free_of_addresses(name: str) -> None:
     assert "://" not in (CHECKOUT / name).read_text()
     assert "--index-url" not in (CHECKOUT / name).read_text()
     requirements = locked(name)
-    assert len(requirements) > 15
+    assert requirements
     loose = [str(r) for r, _ in requirements if not re.fullmatch(r"==[^,*]+", str(r.specifier))]
     assert loose == []
     assert [str(r) for r, hashes in requirements if not hashes] == []
@@ -121,10 +121,7 @@ def test_spark_is_locked_apart(project: dict[str, Any]) -> None:
     assert apart.keys().isdisjoint({"great-expectations", "dagster"})
     together = {canonicalize_name(r.name): str(r.specifier) for r, _ in locked("requirements.lock")}
     assert together.keys().isdisjoint({"pyspark", "dvc"}), "either breaks the platform's environment"
-    shared = apart.keys() & together.keys()
-    assert {"sqlglot", "pandas", "pyarrow", "ibis-framework"} <= shared
-    different = {n: (apart[n], together[n]) for n in shared if apart[n] != together[n]}
-    assert not different, "both engines compile the same expressions with the same versions"
+    assert apart.keys() == {"pyspark", "py4j"}, "queries come compiled from our side: nothing else is needed there"
 
 
 def test_no_file_names_a_machine_or_an_address_of_its_registry() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from churn_platform.champion.package import exported, load_package
 from churn_platform.evaluation.predictions import Predictions
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 def champion_margins(
     package: str, model: str, predictions: Predictions, rows: TrainingSet, store: ContentStore
 ) -> Floats | None:
-    """Calibrated log-odds of the champion on the judged rows (n); None where the rows lack one of its
-    features, or are of months that it has learned from: they would flatter it.
+    """Calibrated log-odds of the champion on the judged rows (n); None where the months lack one of its
+    features, or where it has learned from one of them: they would flatter it.
+
+    A feature that the challenger does not learn from any more is read from the months' feature tables.
 
     Args:
         package: tree digest of the champion's package.
@@ -28,10 +32,45 @@ def champion_margins(
     loaded = rows.load(store)
     with exported(store, package) as folder:
         champion = load_package(folder, digest=model)
-    if any(feature.name not in loaded.columns for feature in champion.features):
-        return None
     learned = set(champion.metadata.get("observations", ()))
     if learned & set(predictions.observation.tolist()):
         return None
-    judged = {f.name: loaded.columns[f.name][predictions.row] for f in champion.features}
+    names = [feature.name for feature in champion.features]
+    judged = {name: loaded.columns[name][predictions.row] for name in names if name in loaded.columns}
+    if others := [name for name in names if name not in judged]:
+        read = _from_months(others, predictions, rows, store)
+        if read is None:
+            return None
+        judged |= read
     return np.asarray(champion.score(judged, explain=False).margin)
+
+
+def _from_months(
+    names: Sequence[str], predictions: Predictions, rows: TrainingSet, store: ContentStore
+) -> dict[str, npt.NDArray[Any]] | None:
+    """Columns of the feature tables for the judged rows (n each); None where a month lacks one."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    customers = rows.customers(store)[predictions.row]
+    found: dict[str, npt.NDArray[Any]] = {}
+    for month in sorted(set(predictions.observation.tolist())):
+        file = store.path(rows.inputs["features"][month])
+        if not set(names) <= set(pq.read_schema(file).names):
+            return None
+        table = pq.read_table(file, columns=["customer_id", *names])
+        here = np.flatnonzero(predictions.observation == month)
+        places = pc.index_in(_texts(customers[here]), value_set=table["customer_id"].combine_chunks())
+        if places.null_count:
+            return None
+        for name in names:
+            values = np.asarray(table[name].take(places).to_numpy(zero_copy_only=False))
+            found.setdefault(name, np.empty(len(predictions.observation), dtype=values.dtype))[here] = values
+    return found
+
+
+def _texts(values: npt.NDArray[Any]) -> Any:
+    """An array of text for Arrow."""
+    import pyarrow as pa
+
+    return pa.array(values.tolist(), pa.string())

@@ -16,6 +16,8 @@ def alerts(
 
     Example: `churn alerts --last 5`
     """
+    from rich.markup import escape
+
     from churn_platform.cli.output import out, print_json
     from churn_platform.monitoring.alerts import alerts as raised
     from churn_platform.records.home import Home
@@ -27,5 +29,5 @@ def alerts(
     if not found:
         out.print("No alerts.")
     for alert in reversed(found):
-        out.print(f"[bold]{alert.raised_at} {alert.severity}[/] {alert.title}", soft_wrap=True)
+        out.print(f"[bold]{alert.raised_at} {alert.severity}[/] {escape(alert.title)}", soft_wrap=True)
         out.print(f"  {alert.detail}", soft_wrap=True, markup=False)

@@ -113,18 +113,36 @@ def server(name: str, url: str) -> Finding:
     kind = "PostgreSQL" if url.startswith("postgres") else "Redis"
     try:
         if kind == "PostgreSQL":
-            import psycopg
-
-            plain = "postgresql://" + url.partition("://")[2]
-            with psycopg.connect(plain, connect_timeout=SECONDS) as connection:
-                connection.execute("SELECT 1")
+            _ask_postgresql(url)
         else:
-            import redis
-
-            with redis.Redis.from_url(url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS) as client:
-                client.ping()
+            _ask_redis(url)
     except Exception as error:
         words = " ".join(str(error).split())[:200]
         mend = f"Start that {kind}, or give another one in {name}; without it the platform cannot run so."
         return ill(name, f"the {kind} server does not answer: {words}.", mend)
     return well(name, f"the {kind} server answers")
+
+
+def _ask_postgresql(url: str) -> None:
+    import psycopg
+
+    from churn_platform.records.libpq import connect_arguments, parsed, redacted
+
+    place = parsed(url)
+    try:
+        with psycopg.connect(**connect_arguments(place, seconds=SECONDS)) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.Error as error:
+        raise OSError(redacted(str(error), place)) from None
+
+
+def _ask_redis(url: str) -> None:
+    import redis
+
+    try:
+        client = redis.Redis.from_url(url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS)
+    except ValueError:
+        # Its words hold what it took for the port, which may be half of a password.
+        raise ValueError("the URL cannot be read; @, / and : in a password are written %40, %2F and %3A") from None
+    with client:
+        client.ping()

@@ -92,7 +92,8 @@ def why(
         print_json(found)
         return
     feature = found["feature"] or {}
-    source = f"{found['table'] or 'other features'}: {', '.join(found['columns'] or found['inputs']) or 'its rows'}"
+    missing = f"{found['table'] or 'other features'}: {', '.join(found['columns'] or found['inputs']) or 'its rows'}"
+    source = _few(found["read_from"]) or missing
     lines = {
         "what it is": feature.get("label"),
         "meaning": feature.get("description"),
@@ -223,3 +224,8 @@ def _rows(given: str) -> list[dict[str, Any]]:
     if not found:
         raise InvalidRequestError("There is no row to push.", mend="Write one JSON object a line.", field="rows")
     return found
+
+
+def _few(places: list[str], most: int = 8) -> str:
+    more = f" and {len(places) - most} more columns" if len(places) > most else ""
+    return ", ".join(places[:most]) + more

@@ -27,11 +27,18 @@ def rotate(log: Path, *, largest: int = LARGEST, kept: int = KEPT) -> bool:
             return False
     except FileNotFoundError:
         return False
+    # Copied before anything is moved: where the disk is full, the earlier ones stay.
+    copy = log.with_name(f"{log.name}.new")
+    try:
+        shutil.copyfile(log, copy)
+    except OSError:
+        copy.unlink(missing_ok=True)
+        raise
     for number in range(kept, 1, -1):
         earlier = log.with_name(f"{log.name}.{number - 1}")
         if earlier.exists():
             earlier.replace(log.with_name(f"{log.name}.{number}"))
-    shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+    copy.replace(log.with_name(f"{log.name}.1"))
     os.truncate(log, 0)
     return True
 

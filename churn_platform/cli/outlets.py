@@ -57,18 +57,16 @@ def add(
     """
     from churn_platform.cli.output import err, print_json
     from churn_platform.outlets.kinds import LIST_READY
-    from churn_platform.outlets.lists import ListFacts
+    from churn_platform.outlets.lists import present_list
     from churn_platform.records.refs import Refs
-    from churn_platform.settings import settings
 
     work = _open()
     called = name or kind
     target = sys.stdin.readline().strip() if target == "-" else target
     outlet, secret = work.outlets.add(kind, target, name=called, events=event or (), ids=ids, schema=schema)
-    present = Refs(work.home.refs).find("scores_current")
+    present = present_list(Refs(work.home.refs))
     if outlet.kind != "webhook" and present is not None:
-        facts = ListFacts.of(settings().problem, present)
-        work.outbox.announce(LIST_READY, facts.to_json(), key=f"added:{outlet.id}", to=[outlet.id])
+        work.outbox.announce(LIST_READY, present.to_json(), key=f"added:{outlet.id}", to=[outlet.id])
     if json:
         print_json({**outlet.to_json(), "secret": secret})
         return
@@ -76,7 +74,8 @@ def add(
         typer.echo(secret)
         err.print(f"[dim]The secret of {outlet.name}: the receiver checks signatures with it. It is shown only now.[/]")
     else:
-        err.print(f"[dim]{outlet.name} gets each new list, beginning with the present one.[/]")
+        first = "the present one" if present is not None else "the first: there is none yet"
+        err.print(f"[dim]{outlet.name} gets each new list, beginning with {first}.[/]")
 
 
 @app.command("list")
@@ -85,6 +84,7 @@ def list_outlets(json: Json = False) -> None:
 
     Example: `churn outlets list`
     """
+    from rich.markup import escape
     from rich.table import Table
 
     from churn_platform.cli.output import out, print_json
@@ -95,17 +95,20 @@ def list_outlets(json: Json = False) -> None:
     if json:
         print_json({"outlets": told})
         return
+    if not told:
+        out.print("There are no outlets yet; `churn outlets add` adds one.")
+        return
     table = Table("name", "kind", "target", "events", "ids", "waiting", "done", "dead", "stopped", box=None)
     for one in told:
         count: dict[str, int] = one["deliveries"]
         table.add_row(
             one["name"],
             one["kind"],
-            one["target"],
+            escape(one["target"]),
             ", ".join(one["events"]),
             one["options"].get("ids", "-"),
             *[str(count.get(state, 0)) for state in ("waiting", "done", "dead")],
-            one["stopped"] or "-",
+            escape(one["stopped"] or "-"),
         )
     out.print(table)
 
@@ -205,10 +208,12 @@ def retry(
     if json:
         print_json({"retried": count})
     else:
-        typer.echo(f"{count} deliver{'y is' if count == 1 else 'ies are'} due again.")
+        due = f"{count} deliver{'y is' if count == 1 else 'ies are'} due again."
+        typer.echo(due if count else "No delivery has been given up.")
 
 
 def _show(found: list[Delivery], nothing: str) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from churn_platform.cli.output import out
@@ -219,5 +224,5 @@ def _show(found: list[Delivery], nothing: str) -> None:
     table = Table("delivery", "outlet", "event", "state", "attempts", "said", box=None)
     for one in found:
         row: list[Any] = [one.id, one.outlet, one.announcement.kind, one.state, one.attempts, one.said or "-"]
-        table.add_row(*[str(cell) for cell in row])
+        table.add_row(*[escape(str(cell)) for cell in row])
     out.print(table)

@@ -19,6 +19,8 @@ from churn_platform.records.files import remove
 TOKEN = "CHURN_SUPERVISOR"  # noqa: S105 - no secret: the name of a mark
 """Every process that a supervisor has started, directly or not, carries the supervisor's mark (``records.alive``) in
 its environment: so it is found also after its parents have gone."""
+PROGRAM = "CHURN_PROGRAM"
+"""Beside it, the mark of one start of one program: what it has started is known by it after it has ended."""
 _PR_SET_PDEATHSIG = 1
 
 

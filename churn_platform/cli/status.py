@@ -77,6 +77,7 @@ def status(
 
     Example: `churn status`
     """
+    from rich.markup import escape
     from rich.table import Table
 
     from churn_platform.cli.output import err, out, print_json
@@ -105,10 +106,12 @@ def status(
                 _spoken(program.seconds),
                 str(program.restarts),
                 program.url or "-",
-                program.said or "-",
+                escape(program.said or "-"),
             )
         out.print(table)
-        out.print(f"[dim]Deliveries: {counts['waiting']} waiting, {counts['dead']} given up.[/]")
+    if not json and (found or any(counts.values())):
+        more = "; `churn outlets dead` says why" if counts["dead"] else ""
+        out.print(f"[dim]Deliveries: {counts['waiting']} waiting, {counts['dead']} given up{more}.[/]")
     if not well:
         sys.exit(1)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import os
 import re
 import signal
@@ -22,7 +24,7 @@ import psutil
 
 from churn_platform.cli.guard import Guard
 from churn_platform.cli.logs import note, rotate
-from churn_platform.cli.processes import TOKEN, die_with_parent, end_all, marked, stop_tree, sweep
+from churn_platform.cli.processes import PROGRAM, TOKEN, die_with_parent, end_all, marked, stop_tree, sweep
 from churn_platform.errors import BusyError, ChurnError
 from churn_platform.records.alive import token_of
 from churn_platform.records.files import remove, write_atomic
@@ -30,10 +32,15 @@ from churn_platform.records.files import remove, write_atomic
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LOG = logging.getLogger("churn_platform.supervisor")
+
 STABLE_SECONDS = 60.0
 """A program that has run for so long has started well: the next end is its first again."""
 LONGEST_PAUSE = 60.0
 LOOK_SECONDS = 10.0
+WARN_SECONDS = 300.0
+FAMILY_SECONDS = 5.0
+"""So long may the processes that an ended program has left take to end in order; then they are killed."""
 SILENT_SECONDS = 180.0
 """A server that has not answered for so long, on a machine that may be busy learning, is started anew."""
 
@@ -50,6 +57,7 @@ class Child:
 
     Attributes:
         command: argv and environment, made anew at each start.
+        mark: what this start's processes carry in their environment.
         url: of a server: what answers 200 while it is well.
         restarts: since the command began.
         failures: ends in a row, each within a minute of its start.
@@ -61,6 +69,7 @@ class Child:
     log: Path
     cwd: Path | None
     process: subprocess.Popen[bytes]
+    mark: str
     pid_file: Path
     scratch: Path | None = None
     url: str | None = None
@@ -73,7 +82,11 @@ class Child:
 
     def tail(self, lines: int = 5) -> str:
         """The last lines of its log."""
-        text = re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text(errors="replace")).strip().splitlines()
+        try:
+            whole = self.log.read_text(errors="replace")
+        except OSError as error:
+            return f"its log cannot be read: {error.strerror}"
+        text = re.sub(r"\x1b\[[0-9;]*m", "", whole).strip().splitlines()
         return " / ".join(text[-lines:])
 
 
@@ -129,6 +142,8 @@ class Supervisor:
         self._before: str | None = None
         self._guard: Guard | None = None
         self._looked = 0.0
+        self._starts = 0
+        self._warned = -math.inf
         self.children: list[Child] = []
 
     def __enter__(self) -> Self:
@@ -162,8 +177,10 @@ class Supervisor:
             again: makes argv and environment where it must be started again; the same ones by default.
         """
         log = self._logs / f"{name}.log"
-        process = self._spawn(argv, env, cwd, log)
-        child = Child(name, again or (lambda: (argv, env)), log, cwd, process, self._pid_file(name, process), scratch)
+        mark = self._next_mark()
+        process = self._spawn(argv, env, cwd, log, mark)
+        pid_file = self._pid_file(name, process)
+        child = Child(name, again or (lambda: (argv, env)), log, cwd, process, mark, pid_file, scratch)
         self._keep(child)
         self.children.append(child)
         self._tell()
@@ -205,7 +222,8 @@ class Supervisor:
             return
         self._looked = now
         for child in self.children:
-            rotate(child.log)
+            with self._bookkeeping():
+                rotate(child.log)
             if child.url is None or child.due is not None:
                 continue
             if answers(child.url):
@@ -225,9 +243,10 @@ class Supervisor:
         def end(child: Child) -> None:
             stop_tree(child.process.pid, grace)
             child.process.wait()
-            child.pid_file.unlink(missing_ok=True)
-            if child.scratch is not None:
-                remove(child.scratch)
+            with self._bookkeeping():
+                child.pid_file.unlink(missing_ok=True)
+                if child.scratch is not None:
+                    remove(child.scratch)
 
         for at_once in (self.children[-1:], self.children[:-1]):
             if at_once:
@@ -238,15 +257,35 @@ class Supervisor:
             mine = {process.pid for process in psutil.Process().children(recursive=True)}
             end_all([process for process, _ in marked(TOKEN, self._token) if process.pid not in mine])
         self.children.clear()
-        self._state.unlink(missing_ok=True)
+        with self._bookkeeping():
+            self._state.unlink(missing_ok=True)
+
+    @contextmanager
+    def _bookkeeping(self) -> Iterator[None]:
+        """Something that is written down about the programs. Where it cannot be (a full disk), they go on running, and
+        it is said on stderr now and then."""
+        try:
+            yield
+        except OSError as error:
+            if time.monotonic() - self._warned > WARN_SECONDS:
+                LOG.warning("what runs cannot be written down: %s; the programs go on", error)
+                self._warned = time.monotonic()
+
+    def _note(self, text: str) -> None:
+        with self._bookkeeping():
+            note(self._logs, text)
+
+    def _next_mark(self) -> str:
+        self._starts += 1
+        return f"{self._token}-{self._starts}"
 
     def _spawn(
-        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, log: Path
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, log: Path, mark: str
     ) -> subprocess.Popen[bytes]:
         with log.open("ab") as stream:
             return subprocess.Popen(
                 list(argv),
-                env={**env, TOKEN: self._token},
+                env={**env, TOKEN: self._token, PROGRAM: mark},
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
@@ -265,28 +304,44 @@ class Supervisor:
         except psutil.NoSuchProcess:  # ended already; whoever waits for it says so
             return
         kept = {"pid": pid, "started": started, "scratch": str(child.scratch)}
-        write_atomic(child.pid_file, json.dumps(kept).encode(), durable=False)
+        with self._bookkeeping():
+            write_atomic(child.pid_file, json.dumps(kept).encode(), durable=False)
+
+    def _end_family(self, child: Child) -> list[psutil.Process]:
+        """End what a program that has ended has left at work; returns who would not go.
+
+        A daemon's runs are executed by processes that do not end with it. The next daemon takes them for gone, and has
+        them tried again: they must be.
+        """
+        return end_all([process for process, _ in marked(PROGRAM, child.mark)], patience=FAMILY_SECONDS)
 
     def _ended(self, child: Child, said: str) -> None:
-        child.pid_file.unlink(missing_ok=True)
+        self._end_family(child)
+        with self._bookkeeping():
+            child.pid_file.unlink(missing_ok=True)
         soon = time.monotonic() - child.began < STABLE_SECONDS
         child.failures = child.failures + 1 if soon else 1
         pause = restart_pause(child.failures)
         child.due, child.said = time.monotonic() + pause, said
-        note(self._logs, f"{child.name} {said}; it is started again in {pause:.0f} s")
+        self._note(f"{child.name} {said}; it is started again in {pause:.0f} s")
         self._tell()
 
     def _restart(self, child: Child) -> None:
+        if left := self._end_family(child):
+            numbers = ", ".join(str(process.pid) for process in left)
+            self._ended(child, f"cannot be started again while what it has started does not end: process {numbers}")
+            return
         try:
             argv, env = child.command()
-            child.process = self._spawn(argv, env, child.cwd, child.log)
+            child.mark = self._next_mark()
+            child.process = self._spawn(argv, env, child.cwd, child.log, child.mark)
         except (ChurnError, OSError) as error:
             self._ended(child, f"cannot be started: {error}")
             return
         child.due, child.began, child.restarts = None, time.monotonic(), child.restarts + 1
         child.pid_file = self._pid_file(child.name, child.process)
         self._keep(child)
-        note(self._logs, f"{child.name} was started again, for the {child.restarts}. time")
+        self._note(f"{child.name} was started again, for the {child.restarts}. time")
         self._tell()
 
     def _tell(self) -> None:
@@ -309,7 +364,8 @@ class Supervisor:
                 for child in self.children
             ],
         }
-        write_atomic(self._state, json.dumps(told).encode(), durable=False)
+        with self._bookkeeping():
+            write_atomic(self._state, json.dumps(told).encode(), durable=False)
 
 
 def answers(url: str, timeout: float = 2.0) -> bool:

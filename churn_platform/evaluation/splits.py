@@ -3,7 +3,7 @@ short."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Literal
@@ -48,6 +48,23 @@ class Split:
     def tuned_on(self) -> Literal["forward", "grouped"]:
         """Whether the search moves forward in time or only across customers."""
         return "forward" if self.folds else "grouped"
+
+    def without(self, left_out: Collection[str]) -> Split:
+        """This split without these months: whatever role each would have had, it has none, and no other changes its."""
+        if not left_out:
+            return self
+
+        def kept(months: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(month for month in months if month not in left_out)
+
+        folds = [(kept(learn), kept(validate)) for learn, validate in self.folds]
+        return Split(
+            kept(self.train),
+            kept(self.holdout),
+            kept(self.embargoed),
+            tuple(fold for fold in folds if all(fold)),
+            self.protocol,
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -143,6 +160,17 @@ def temporal_split(
         if size == 1 and train:
             shortest = Split(train, held, between, forward, "temporal")
     return shortest or Split(train=months, holdout=(), embargoed=(), folds=(), protocol="grouped")
+
+
+def split_without(months: Sequence[str], left_out: Collection[str], horizon_days: int, gap_days: int) -> Split:
+    """The split of months with rows, as it would be with the months that are left out (for a fault of their data): a
+    month that is left out moves no other from learning to judging, so that features which were chosen on months that
+    teach are not judged on them. Where nothing is left to learn or to judge on, the split of the months themselves.
+    """
+    whole = temporal_split([*months, *left_out], horizon_days, gap_days).without(left_out)
+    if whole.train and (whole.holdout or whole.protocol != "temporal"):
+        return whole
+    return temporal_split(months, horizon_days, gap_days)
 
 
 def stratified_groups(y: Array, groups: Array, folds: int, seed: int) -> npt.NDArray[np.int64]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from churn_platform.errors import FeatureError
 from churn_platform.features.catalogue import Feature, catalogue_for, catalogue_from_json
 from churn_platform.features.feast_objects import model_services
+from churn_platform.features.origin import origins
 from churn_platform.records.refs import Refs
 from churn_platform.records.store import ContentStore
 
@@ -31,8 +32,9 @@ def why(home: Home, contract: Contract, name: str, since: Mapping[str, datetime]
     """A feature's definition, its sources, and why it is there or not.
 
     Returns:
-        ``name``, ``feature`` (None where the contract does not make it), ``table``, ``columns``, ``inputs`` (other
-        features), ``available``, ``reason``, ``read_by``.
+        ``name``, ``feature`` (None where this home does not make it), ``table``, ``columns``, ``inputs`` (other
+        features), ``read_from`` (``table.column`` of all that it is made from, itself or through others),
+        ``available``, ``reason``, ``read_by``.
 
     Raises:
         FeatureError: no family defines such a feature for any contract.
@@ -49,11 +51,14 @@ def why(home: Home, contract: Contract, name: str, since: Mapping[str, datetime]
         )
     feature: Feature | None = known.get(name)
     table = definition.table if definition else ("snapshot" if contract.shape == "snapshot" else None)
-    columns = list(definition.columns) if definition else [name]
+    own = definition is None and contract.shape == "snapshot"
+    columns = list(definition.columns) if definition else [name] if own else []
     readers = [version for version, names in model_services(home) if name in names]
     if verdict is not None:
         kept = "was chosen" if verdict["stage"] == "kept" else f"was not chosen ({verdict['stage']})"
         reason = f"It is generated, and {kept}: {verdict['reason']}."
+        if verdict["carried"]:
+            reason += " It is made all the same: the champion reads it."
     elif feature is None:
         reason = f"The contract has no {_absent(contract, table, columns)}, which it is made from."
     elif readers:
@@ -66,6 +71,7 @@ def why(home: Home, contract: Contract, name: str, since: Mapping[str, datetime]
         "table": table,
         "columns": columns,
         "inputs": list(definition.inputs) if definition else [],
+        "read_from": sorted(origins(contract, since, (name,)).get(name, ())),
         "available": feature is not None,
         "reason": reason,
         "read_by": readers,
@@ -86,8 +92,9 @@ def _verdict(home: Home, name: str) -> Mapping[str, Any] | None:
     found = Refs(home.refs).find("feature_selection")
     if found is None:
         return None
-    verdicts = ContentStore(home.store).read_json(found["digest"])["verdicts"]
-    return next((one for one in verdicts if one["name"] == name), None)
+    made = ContentStore(home.store).read_json(found["verdicts"])
+    one = next((one for one in made["verdicts"] if one["name"] == name), None)
+    return None if one is None else {**one, "carried": name in made["carried"]}
 
 
 def _definition(contract: Contract, name: str, since: Mapping[str, datetime] | None) -> Any:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from churn_platform.features.available import Available
-from churn_platform.features.blocked import blank, blocked_columns, blocked_features
+from churn_platform.features.blocked import blank, blocked_features, broken_columns, with_profile
 from churn_platform.features.catalogue import VALUE_COLUMN
 from churn_platform.features.engine import FeatureEngine, MonthInput, engine_of_settings, table_input
 from churn_platform.features.expression import Query, tables_needed
@@ -109,11 +109,13 @@ def _relational(
             **{table: store.put_json(version.to_json()) for table, version in month.items()},
             **{f"snapshots/{table}": taken.digest for table, taken in seen.items() if taken},
         }
-        blocked[observation] = blocked_features(query.definitions, blocked_columns(available, month.values()))
+        found = blocked_features(query.definitions, available, observation, broken_columns(available, month.values()))
+        blocked[observation] = with_profile(found, profile) if profile is not None else found
     for observation, rows in engine.run(query, months, store):
-        table = blank(conform(rows, features), blocked[observation])
+        table = conform(rows, features)
         if profile is not None:
             table = profile.append(table)
+        table = blank(table, blocked[observation], versions[observation].values(), store)
         yield (
             observation,
             FeatureMonth(
@@ -121,6 +123,6 @@ def _relational(
                 digest=write_table(table, store),
                 rows=table.num_rows,
                 versions_used=used[observation],
-                blocked=blocked[observation],
+                blocked={name: one.why for name, one in blocked[observation].items()},
             ),
         )

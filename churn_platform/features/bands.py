@@ -8,8 +8,10 @@ from typing import Any
 
 from churn_platform.features.definitions.base import BANDS, Banded, Definition, Rows
 
-LARGEST = 1e10
-"""Beyond this a value has no square that an exact sum could hold: it counts as unknown."""
+LARGEST = 1e15
+"""Beyond this an exact sum cannot hold a value: it counts as unknown."""
+LARGEST_SQUARED = 1e10
+"""Beyond this it cannot hold a value's square: who has such a value has no spread."""
 DECIMAL = "decimal(28, 6)"
 
 
@@ -47,7 +49,10 @@ def _of_band(rows: Any, kind: str, column: str) -> Any:
     if kind == "max":
         return rows[column].max().cast("float64")
     value = rows[column].cast("float64")
-    value = (value.abs() <= LARGEST).ifelse(value, ibis.null("float64"))
+    if kind == "over":
+        return rows.count(where=(value.abs() > LARGEST_SQUARED).fill_null(False))
+    largest = LARGEST_SQUARED if kind == "squares" else LARGEST
+    value = (value.abs() <= largest).ifelse(value, ibis.null("float64"))
     if kind == "known":
         return value.count()
     # whole numbers need no decimals: their sums are exact, and cheaper
@@ -62,4 +67,4 @@ def _together(summed: Any, banded: Banded) -> Any:
     if banded.kind == "max":
         return part.max(where=inside)
     made = part.sum(where=inside).cast("float64")
-    return made.fill_null(0.0) if banded.kind in ("count", "known") else made
+    return made.fill_null(0.0) if banded.kind in ("count", "known", "over") else made

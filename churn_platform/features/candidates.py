@@ -39,6 +39,8 @@ Template = Literal["rows", "aggregate", "trend", "ratio", "interaction"]
 # What one row costs inside each aggregate, as multiples of a sum: for the order of magnitude, not for the clock.
 WEIGHTS = {"count": 0.5, "sum": 1.0, "mean": 1.0, "max": 0.7, "std": 2.0, "days": 8.0, "recency": 0.7}
 AGGREGATES = ("sum", "mean", "max", "std")
+NAME_LIMIT = 63
+"""Bytes of a candidate's name: PostgreSQL cuts longer ones. Of a column with so long a name none is made."""
 COST_LIMIT = 4.0
 """A candidate may cost this many times a sum over the 90-day window of the largest table."""
 
@@ -79,7 +81,7 @@ def candidates(available: Available, made: Sequence[Definition]) -> tuple[Candid
         if table not in available.tables:
             continue
         for one in _of_table(available, table, usable):
-            if one.name not in taken:
+            if one.name not in taken and len(one.name.encode()) <= NAME_LIMIT:
                 found.setdefault(one.name, one)
     # a trend of a sum whose name was taken has no input of ours: its hand-made namesake serves
     names = usable | set(found)
@@ -164,21 +166,22 @@ def _numbers(table: str, column: str) -> Iterator[Candidate]:
     words = {"sum": "total", "mean": "mean", "max": "highest", "std": "spread (standard deviation) of"}
     for days in WINDOWS:
         # sums and counts are made once, and what follows from them by customer
-        steps: dict[Literal["known", "added", "squares"], str] = {
+        steps: dict[Literal["known", "added", "squares", "over"], str] = {
             "known": f"{table}_{column}_known_{days}d",
             "added": f"{table}_{column}_added_{days}d",
             "squares": f"{table}_{column}_squares_{days}d",
+            "over": f"{table}_{column}_over_{days}d",
         }
         for step_kind, name in steps.items():
             step = FAMILY.define(_step, name=name, table=table, columns=[column], hidden=True)
             yield Candidate(
                 replace(step, banded=Banded(step_kind, column, 0, LAST[days])), "aggregate", table, 1.0, 1.0
             )
-        known, added, squares = steps.values()
+        known, added, squares, over = steps.values()
         row: dict[str, tuple[Any, list[str]]] = {
             "sum": (partial(_sum, known, added, f"{table}_count_{days}d"), [known, added, f"{table}_count_{days}d"]),
             "mean": (partial(_quotient, added, known), [added, known]),
-            "std": (partial(_std, known, added, squares), [known, added, squares]),
+            "std": (partial(_std, known, added, squares, over), [known, added, squares, over]),
         }
         for kind in AGGREGATES:
             made = _aggregate(
@@ -223,7 +226,7 @@ def _aggregate(
         "sum": "0 without rows; null where no value of them is known",
         "mean": "null without a known value",
         "max": "null without a known value",
-        "std": "null with fewer than two known values",
+        "std": "null with fewer than two known values, or with one beyond 1e10",
     }
     return Candidate(
         FAMILY.define(
@@ -365,15 +368,17 @@ def _sum(known: str, added: str, count: str, row: Any) -> Expression:
     return row[added].fill_null((row[count].fill_null(0.0) == 0.0).ifelse(0.0, row[added]))
 
 
-def _std(known: str, added: str, squares: str, row: Any) -> Expression:
-    """Sample standard deviation from exact sums, so that it does not depend on the order of rows."""
+def _std(known: str, added: str, squares: str, over: str, row: Any) -> Expression:
+    """Sample standard deviation from exact sums, so that it does not depend on the order of rows; null where one of the
+    values is too large to be squared."""
     import ibis
 
     n, first, second = row[known], row[added], row[squares]
     spread = (second - first * ratio(first, n)) / ibis.greatest(n - 1.0, ibis.literal(1.0))
     # the rest of a subtraction of like numbers is no spread: below what the sums can tell apart it is none
     some = spread > 1e-12 * ratio(second, n)
-    return (n >= 2.0).ifelse(some.ifelse(spread, 0.0).sqrt(), ibis.null("float64"))
+    enough = (n >= 2.0) & (row[over].fill_null(0.0) == 0.0)
+    return enough.ifelse(some.ifelse(spread, 0.0).sqrt(), ibis.null("float64"))
 
 
 def _true(column: str, days: int, rows: Rows) -> Expression:

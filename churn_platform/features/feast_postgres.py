@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SCHEMA, TABLE = "feast", "customer_features"
 MONTHS = f"{TABLE}_months"
 """Which month is in the table, with which digest."""
+_NAME_BYTES = 63
 _TIMES = ("event_timestamp", "created_timestamp")
 # Any number will do, as long as every process takes the same for its turn at writing.
 _TURN = 0x66656173746D
@@ -95,6 +96,12 @@ def sync(digests: Mapping[str, str], *, store: ContentStore) -> int:
     given = {theirs: config[ours] for theirs, ours in keys.items() if config.get(ours)}
     schema = pq.read_schema(store.path(digests[max(digests)]))
     columns = {field.name: "timestamptz" if field.name in _TIMES else _type(field) for field in schema}
+    if long := next((name for name in columns if len(name.encode()) > _NAME_BYTES), None):
+        raise FeatureError(
+            f"The feature {long} has a name of {len(long.encode())} bytes; PostgreSQL keeps {_NAME_BYTES}.",
+            mend="Give the column a shorter name in the contract, or leave CHURN_OFFLINE_STORE at duckdb.",
+            field=long,
+        )
     try:
         with psycopg.connect(**given, options=f"-c search_path={SCHEMA}") as connection:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_TURN,))

@@ -23,7 +23,7 @@ class FeatureMonth:
         digest: of the Parquet file in the store.
         rows: number of customers.
         versions_used: table → digest of the version that was read.
-        blocked: feature → why it is null for everybody: a column that it needs is unusable at this date.
+        blocked: feature → why it is null for customers with such rows: a column that it needs is unusable in them.
     """
 
     observation: str
@@ -31,6 +31,16 @@ class FeatureMonth:
     rows: int
     versions_used: Mapping[str, str]
     blocked: Mapping[str, str] = field(default_factory=dict)
+
+
+def lacking(feature: str) -> FeatureError:
+    """The champion reads what the months do not have any more: nothing is scored as if it were only unknown."""
+    return FeatureError(
+        f"The champion reads {feature}, which the feature tables do not have any more.",
+        mend="Bring the columns that it was made from back into the contract, or learn a champion that does without: "
+        "churn materialize champion.",
+        field=feature,
+    )
 
 
 def version_of(versions: Mapping[str, Mapping[str, TableVersion]], observation: str, table: str) -> TableVersion:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from churn_platform import clock
 from churn_platform.errors import NotReadyError
-from churn_platform.features.packed.layout import TIMES, Generation, View, from_micros, micros, unpack
+from churn_platform.features.packed.layout import TIMES, View, from_micros, micros, unpack
 from churn_platform.features.packed.opening import open_store
 from churn_platform.features.packed.store import PackedStore, Reading, empty
 
@@ -76,7 +76,7 @@ class OnlineReader:
     @property
     def features(self) -> tuple[str, ...]:
         """The names in a vector, beside ``event_timestamp``."""
-        return tuple(name for view in self._store.generation().views for name in view.layout.names)
+        return tuple(name for view in self._store.generation().served for name in view.layout.names)
 
     def get(self, pseudonyms: Sequence[str], *, at: datetime | None = None) -> dict[str, Vector | Missing]:
         """The vectors of customers, all of one generation.
@@ -103,13 +103,15 @@ class OnlineReader:
 
 
 def _answers(reading: Reading, customers: Sequence[str], now: int) -> Iterator[Vector | Missing]:
-    generation, views = reading.generation, reading.views
+    generation = reading.generation
+    served = [place for place, view in enumerate(reading.views) if view in generation.served]
+    views, columns = [reading.views[i] for i in served], [reading.records[i] for i in served]
     newest = max((view.observed for view in views if view.observed is not None), default=None)
     for i, customer in enumerate(customers):
-        records = [column[i] for column in reading.records]
+        records = [column[i] for column in columns]
         times = [None if record is None else TIMES.unpack_from(record)[0] for record in records]
         missing = judge(views, times, now=now, newest=newest, departed=reading.departed.get(customer))
-        yield missing or _vector(generation, reading, records, times)
+        yield missing or _vector(reading, views, records, times)
 
 
 def judge(
@@ -136,17 +138,18 @@ def judge(
 
 
 def _vector(
-    generation: Generation, reading: Reading, records: Sequence[bytes | None], times: Sequence[int | None]
+    reading: Reading, views: Sequence[View], records: Sequence[bytes | None], times: Sequence[int | None]
 ) -> Vector:
     vector = Vector()
     view_times = {}
-    for view, record in zip(reading.views, records, strict=True):
+    for view, record in zip(views, records, strict=True):
         assert record is not None  # noqa: S101 - judged before
         event, _, values = unpack(view.layout, record, reading.dictionaries.get(view.layout.digest, {}))
         vector.update(zip(view.layout.names, values, strict=True))
         view_times[view.name] = from_micros(event)
     vector["event_timestamp"] = max(view_times.values())
-    vector.generation, vector.layout, vector.view_times = generation.number, generation.layout, view_times
+    vector.generation, vector.layout = reading.generation.number, reading.generation.layout
+    vector.view_times = view_times
     return vector
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from churn_platform.features.available import Available
 from churn_platform.features.definitions import definitions_for
+from churn_platform.features.profile import PROFILE_FEATURES
 from churn_platform.sources.contract import SNAPSHOT_TABLE
 
 if TYPE_CHECKING:
@@ -19,22 +20,28 @@ if TYPE_CHECKING:
 _AGO = re.compile(r"_\d+d_ago$")
 
 
-def origins(contract: Contract, since: Mapping[str, datetime] | None = None) -> dict[str, frozenset[str]]:
+def origins(
+    contract: Contract, since: Mapping[str, datetime] | None = None, features: Collection[str] = ()
+) -> dict[str, frozenset[str]]:
     """Feature → the columns it is read from, as ``table.column``; its steps are followed to the tables.
 
     What only counts rows or looks at their times is read from the table's ``event_time``.
 
     Args:
         since: see :meth:`Available.of`.
+        features: names that may be generated features, or of the profile, which reads every number.
     """
     if contract.shape == "snapshot":
         return {name: frozenset((f"{SNAPSHOT_TABLE}.{name}",)) for name in contract.snapshot.passed}
     available = Available.of(contract, since)
-    definitions = {one.name: one for one in definitions_for(available)}
+    definitions = {one.name: one for one in definitions_for(available, tuple(features))}
     found: dict[str, frozenset[str]] = {}
     for name in definitions:
         _follow(name, definitions, contract, available, found)
-    return {name: found[name] for name, one in definitions.items() if not one.hidden}
+    shown = {name: found[name] for name, one in definitions.items() if not one.hidden}
+    numbers = (shown[name] for name, one in definitions.items() if name in shown and one.feature.kind == "number")
+    profile = frozenset().union(*numbers)
+    return shown | {feature.name: profile for feature in PROFILE_FEATURES if feature.name in features}
 
 
 def _follow(

@@ -31,7 +31,7 @@ PROFILE_FEATURES = (
         unit="score from 0 to 1",
         description="Isolation forest (Liu et al. 2008) over the hand-made numeric features, fitted on training months "
         "only: about .5 is ordinary, towards 1 is isolated by few questions. A batch feature, never pushed.",
-        null_policy="never null: what is not known counts as the median",
+        null_policy="null where a column that it reads is unusable; else never: what is not known counts as the median",
         decimals=2,
     ),
     Feature(
@@ -42,7 +42,7 @@ PROFILE_FEATURES = (
         unit="",
         description="The nearest of a few k-means centres over the hand-made numeric features, fitted on training "
         "months only and named by what sets it apart. A batch feature, never pushed.",
-        null_policy="never null",
+        null_policy="null where a column that it reads is unusable; else never",
         decimals=0,
     ),
 )

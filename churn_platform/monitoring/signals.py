@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from churn_platform.evaluation.metrics import Floats, auc, sigmoid
+from churn_platform.features.month import lacking
 from churn_platform.features.observation import instant
 from churn_platform.monitoring.diagnosis import Feed, Outcome, Ranking, auc_deviation
 from churn_platform.sources.tables import TableVersion
@@ -95,4 +96,6 @@ class MonthScores:
 
 
 def _column(table: Any, name: str) -> Any:
+    if name not in table.column_names:
+        raise lacking(name)
     return np.asarray(table.column(name).to_numpy(zero_copy_only=False))

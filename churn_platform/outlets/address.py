@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from churn_platform.errors import ConfigurationError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+# RFC 1035, and the underscore that names inside networks have.
+_NAME: Final = re.compile(r"(?=.{1,253}\.?$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
 
 
 class RefusedAddressError(ConfigurationError):
@@ -38,11 +42,13 @@ class Endpoint:
 
 
 def checked_url(url: str) -> SplitResult:
-    """The parts of a webhook's URL.
+    """The parts of a webhook's URL, in ASCII: an internationalised host as it is asked for (``xn--…``, IDNA 2008).
 
     Raises:
-        RefusedAddressError: another scheme, no host, or a user and password in it.
+        RefusedAddressError: another scheme, no host or none that there can be, or a user and password in it.
     """
+    import httpx
+
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -54,7 +60,17 @@ def checked_url(url: str) -> SplitResult:
         raise _refused("The URL carries a user or password", "Leave them out: every message is signed.")
     if parts.fragment:
         raise _refused("The URL carries a fragment (#…)", "Leave it out: it is never sent.")
-    return parts
+    try:
+        host = httpx.URL(url).raw_host.decode("ascii")
+    except (httpx.InvalidURL, ValueError) as error:
+        raise _refused(f"{url[:200]!r} is no URL: {error}", "Mend its host or its characters.") from error
+    if ":" in host:
+        host = f"[{host}]"
+    elif not _NAME.fullmatch(host):
+        raise _refused(
+            f"{host[:200]!r} is no name of a host", "Give one whose parts have 1 to 63 letters, digits and hyphens."
+        )
+    return parts._replace(netloc=host if parts.port is None else f"{host}:{parts.port}")
 
 
 def is_public(text: str) -> bool:

@@ -81,22 +81,14 @@ class Deliverer:
         """Send a message of the type ``outlet.test``, once; whether it was received, and in words."""
         key = f"{TEST}:{outlet.id}:{clock.wall().isoformat()}"
         told = Announcement(f"msg_{uuid7().hex}", key, TEST, {"outlet": outlet.name}, clock.wall())
-        try:
-            outcome = self._attempt(told, outlet)
-        except ChurnError as error:
-            return False, str(error)
+        outcome = self._outcome(told, outlet)
         return outcome.done, outcome.said
 
     def _try(self, taken: Delivery) -> None:
         outlet = next((one for one in self.outlets.list() if one.id == taken.outlet_id), None)
         if outlet is None:
             return  # removed in this moment, and its deliveries with it
-        try:
-            outcome = self._attempt(taken.announcement, outlet)
-        except ChurnError as error:
-            outcome = Outcome(False, str(error))
-        except OSError as error:
-            outcome = Outcome(False, f"{error.strerror or error}")
+        outcome = self._outcome(taken.announcement, outlet)
         now = clock.wall()
         if outcome.done:
             self.outbox.settle(taken, "done", outcome.said)
@@ -109,6 +101,18 @@ class Deliverer:
         self.outbox.settle(taken, "dead", outcome.said)
         if outcome.gone:
             self.outlets.stop(outlet.id, outcome.said)
+
+    def _outcome(self, told: Announcement, outlet: Outlet) -> Outcome:
+        """What came of an attempt. Whatever goes wrong in it is a failure of this delivery, and of no other."""
+        try:
+            return self._attempt(told, outlet)
+        except ChurnError as error:
+            return Outcome(False, str(error))
+        except OSError as error:
+            return Outcome(False, f"{error.strerror or error}")
+        except Exception as error:
+            log.exception("%s to %s failed in a way that was not foreseen", told.kind, outlet.name)
+            return Outcome(False, f"failed with {type(error).__name__}: {error}")
 
     def _attempt(self, told: Announcement, outlet: Outlet) -> Outcome:
         if outlet.kind == "webhook":

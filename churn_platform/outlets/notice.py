@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from churn_platform.monitoring.alerts import alerts
 from churn_platform.outlets.kinds import LIST_READY
-from churn_platform.outlets.lists import ListFacts
+from churn_platform.outlets.lists import ListFacts, present_list
 from churn_platform.outlets.outbox import Outbox
 from churn_platform.records.refs import Refs
 from churn_platform.settings import settings
@@ -34,21 +34,26 @@ def announce(home: Home, kind: str, payload: Mapping[str, Any], *, key: str) -> 
     return Outbox.open(home).announce(kind, payload, key=f"{kind}:{key}")
 
 
-def notice(home: Home, outbox: Outbox | None = None) -> list[Announcement]:
-    """Announce what there is to announce: a new list, another champion, data faults."""
+def notice(home: Home, outbox: Outbox | None = None, *, made: ListFacts | None = None) -> list[Announcement]:
+    """Announce what there is to announce: a new list, another champion, data faults.
+
+    Args:
+        made: the list that has just been published; default: the one that was published last. A list that is scored
+            but not diagnosed yet is not announced.
+    """
     box = outbox or Outbox.open(home)
-    found = [*_list(home, box), *_champion(home, box), *_faults(home)]
-    made = [box.announce(kind, data, key=key) for kind, key, data in found if not box.has(key)]
-    return [one for one in made if one is not None]
+    found = [*_list(made or present_list(Refs(home.refs)), box), *_champion(home, box), *_faults(home)]
+    told = [box.announce(kind, data, key=key) for kind, key, data in found if not box.has(key)]
+    return [one for one in told if one is not None]
 
 
-def _list(home: Home, box: Outbox) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    ref = Refs(home.refs).find("scores_current")
-    if ref is None:
+def _list(facts: ListFacts | None, box: Outbox) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    if facts is None:
         return
-    facts, before = ListFacts.of(settings().problem, ref), box.newest(LIST_READY)
-    # The same list made again is nothing new; one that comes back after another one is.
-    if before is None or (before.data["month"], before.data["digest"]) != (facts.month, facts.digest):
+    before = box.newest(LIST_READY)
+    # The same list made again is nothing new; one that comes back after another one is, or that is marked otherwise.
+    told = () if before is None else (before.data["month"], before.data["digest"], before.data.get("degraded"))
+    if told != (facts.month, facts.digest, facts.degraded):
         yield LIST_READY, f"{LIST_READY}:{facts.month}:{facts.digest}:{facts.made_at}", facts.to_json()
 
 

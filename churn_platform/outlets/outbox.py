@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from churn_platform import clock
 from churn_platform.errors import NotFoundError
 from churn_platform.outlets.kinds import Announcement
+from churn_platform.outlets.schedule import ATTEMPTS
 from churn_platform.outlets.tables import ANNOUNCEMENT, DELIVERY, OUTLET, moment, stored
 from churn_platform.records.database import own_tables
 from churn_platform.records.home import Home
@@ -143,21 +144,26 @@ class Outbox:
     def claim(self, now: datetime, lease: timedelta) -> Delivery | None:
         """Take the delivery that has been due for longest; nobody else gets it until ``lease`` has passed.
 
-        The attempt counts from here on: one that takes its process down each time is given up in the end, too.
+        The attempt counts from here on: one that takes its process down each time is given up in the end, too. Such
+        a one is given up here, where it would have been its turn.
         """
+        free = sa.or_(DELIVERY.c.claimed_until.is_(None), DELIVERY.c.claimed_until <= stored(now))
+        spent = DELIVERY.update().where(DELIVERY.c.state == "waiting", DELIVERY.c.attempts >= ATTEMPTS, free)
+        cut_off = sa.literal("cut off at its last attempt; before: ") + sa.func.coalesce(DELIVERY.c.said, "nothing")
         due = (
             sa.select(DELIVERY.c.delivery_id)
             .join(OUTLET, OUTLET.c.outlet_id == DELIVERY.c.outlet_id)
             .where(
                 DELIVERY.c.state == "waiting",
                 DELIVERY.c.due_at <= stored(now),
-                sa.or_(DELIVERY.c.claimed_until.is_(None), DELIVERY.c.claimed_until <= stored(now)),
+                free,
                 OUTLET.c.stopped.is_(None),
             )
             .order_by(DELIVERY.c.due_at, DELIVERY.c.delivery_id)
             .limit(1)
         )
         with self.engine.begin() as connection:
+            connection.execute(spent.values(state="dead", said=cut_off, claimed_until=None, settled_at=stored(now)))
             if connection.dialect.name == "postgresql":
                 due = due.with_for_update(skip_locked=True, of=DELIVERY)
             found = connection.execute(due).scalar()

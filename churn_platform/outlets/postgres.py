@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from churn_platform.errors import ChurnError
 from churn_platform.outlets.kinds import Ids
 from churn_platform.outlets.lists import ListFacts
+from churn_platform.records.libpq import connect_arguments, parsed, redacted
 
 if TYPE_CHECKING:
     import psycopg
@@ -20,7 +21,7 @@ STATEMENT_SECONDS: Final = 120
 
 COLUMNS: Final = (
     "customer_id", "rank", "probability", "margin", "base_value", "risk_band", "mrr", "expected_loss", "reasons",
-    "contributions", "model_version", "model_digest", "observation",
+    "contributions", "model_version", "model_digest", "observation", "degraded",
 )  # fmt: skip
 
 # Step n brings a schema of version n - 1 to version n; steps are added, never changed.
@@ -61,6 +62,16 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
                 (SELECT max(l.observation) FROM {schema}.score_lists l WHERE l.problem = s.problem)""",
         """COMMENT ON TABLE {schema}.scores IS
             'Who is likely to leave, by problem and observation month; rank 1: call first (churn-platform).'""",
+    ),
+    (
+        "ALTER TABLE {schema}.scores ADD COLUMN degraded text",
+        "ALTER TABLE {schema}.score_lists ADD COLUMN degraded text",
+        # The view's columns are those that the table had when it was made.
+        """CREATE OR REPLACE VIEW {schema}.scores_current AS
+            SELECT s.* FROM {schema}.scores s WHERE s.observation =
+                (SELECT max(l.observation) FROM {schema}.score_lists l WHERE l.problem = s.problem)""",
+        """COMMENT ON COLUMN {schema}.scores.degraded IS
+            'Why the list of that month stands on data that cannot be trusted; null where it does not.'""",
     ),
 )
 VERSION: Final = len(STEPS)
@@ -105,18 +116,22 @@ def _transaction(url: str, schema: str) -> Iterator[psycopg.Cursor[Any]]:
     """A transaction over tables at the newest version, alone in their schema."""
     import psycopg
 
-    plain = url.replace("postgresql+psycopg2://", "postgresql://", 1)
     try:
-        with psycopg.connect(plain, connect_timeout=CONNECT_SECONDS) as connection, connection.cursor() as cursor:
+        place = parsed(url)
+    except ValueError as error:  # outlets of an earlier release
+        raise TableError(f"The URL cannot be used: {error}.", mend="Remove the outlet and add it anew.") from None
+    given = connect_arguments(place, seconds=CONNECT_SECONDS)
+    try:
+        with psycopg.connect(**given) as connection, connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'")
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"churn outlet {schema}",))
             _migrate(cursor, schema)
             yield cursor
     except psycopg.Error as error:
-        words = " ".join(str(error).split())[:300]
+        words = redacted(" ".join(str(error).split()), place)[:300]
         raise TableError(
             f"PostgreSQL says: {words}.", mend="See that the database runs and that its user may write the schema."
-        ) from error
+        ) from None  # whose words are not redacted
 
 
 def _migrate(cursor: psycopg.Cursor[Any], schema: str) -> None:
@@ -142,13 +157,14 @@ def _migrate(cursor: psycopg.Cursor[Any], schema: str) -> None:
 def _write(cursor: psycopg.Cursor[Any], schema: str, facts: ListFacts, table: pa.Table, ids: Ids) -> str:
     month = (facts.problem, facts.month)
     present = cursor.execute(
-        f"SELECT digest, ids, made_at = %s::timestamptz, made_at > %s::timestamptz FROM {schema}.score_lists "
+        f"SELECT digest, ids, degraded, made_at = %s::timestamptz, made_at > %s::timestamptz FROM {schema}.score_lists "
         "WHERE problem = %s AND observation = %s",
         (facts.made_at, facts.made_at, *month),
     ).fetchone()
-    if present is not None and present[3]:
+    reason = None if facts.degraded is None else str(facts.degraded["reason"])
+    if present is not None and present[4]:
         return f"{facts.month} is there from a later list"
-    if present is not None and present[:3] == (facts.digest, ids, True):
+    if present is not None and present[:4] == (facts.digest, ids, reason, True):
         return f"{facts.month} is there already"
     names = ", ".join(COLUMNS)
     cursor.execute(f"CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {names} FROM {schema}.scores LIMIT 0")
@@ -170,11 +186,11 @@ def _write(cursor: psycopg.Cursor[Any], schema: str, facts: ListFacts, table: pa
     )
     cursor.execute(
         f"INSERT INTO {schema}.score_lists "
-        "(problem, observation, digest, ids, row_count, model_version, model_digest, made_at) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (problem, observation) DO UPDATE SET "
+        "(problem, observation, digest, ids, row_count, model_version, model_digest, made_at, degraded) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (problem, observation) DO UPDATE SET "
         "digest = excluded.digest, ids = excluded.ids, row_count = excluded.row_count, "
         "model_version = excluded.model_version, model_digest = excluded.model_digest, made_at = excluded.made_at, "
-        "written_at = now()",
-        (*month, facts.digest, ids, table.num_rows, facts.version, facts.model, facts.made_at),
+        "degraded = excluded.degraded, written_at = now()",
+        (*month, facts.digest, ids, table.num_rows, facts.version, facts.model, facts.made_at, reason),
     )
     return f"{table.num_rows:,} rows of {facts.month}"

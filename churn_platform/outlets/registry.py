@@ -20,6 +20,7 @@ from churn_platform.outlets.address import checked_url
 from churn_platform.outlets.kinds import EVENTS, LIST_READY, Ids
 from churn_platform.outlets.tables import DELIVERY, OUTLET, moment, stored
 from churn_platform.records.ids import uuid7
+from churn_platform.records.libpq import parsed
 from churn_platform.records.sql import reading
 
 if TYPE_CHECKING:
@@ -178,14 +179,13 @@ class Outlets:
 def _without_password(url: str) -> str:
     mend = "Give one such as postgresql://user@host/database."
     try:
-        parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):
-        # Not chained: its words repeat the URL, and with that the password.
-        raise _invalid("target", "The target is no URL of a database", mend) from None
-    if parsed.get_backend_name() != "postgresql" or not parsed.database:
-        raise _invalid("target", "The target is no PostgreSQL database", mend)
-    hidden = {k: "***" if "password" in k else v for k, v in parsed.query.items()}
-    return parsed.set(drivername="postgresql", query=hidden).render_as_string(hide_password=True)
+        found = parsed(url)
+    except ValueError as error:
+        raise _invalid("target", f"The target is no URL of a PostgreSQL database: {error}", mend) from None
+    if not found.database:
+        raise _invalid("target", "The target names no database", mend)
+    hidden = {k: "***" if "password" in k else v for k, v in found.query.items()}
+    return found.set(query=hidden).render_as_string(hide_password=True)
 
 
 def _outlet(row: sa.Row[Any]) -> Outlet:

@@ -12,6 +12,7 @@ from typing import Final
 from churn_platform.errors import ChurnError
 from churn_platform.outlets.address import resolve
 from churn_platform.outlets.kinds import Announcement
+from churn_platform.outlets.schedule import LONGEST
 
 SECONDS: Final = 20.0
 """From the look-up of the name to the answer's status; a receiver should answer first and work after."""
@@ -99,14 +100,12 @@ def judged(status: int, retry_after: str | None, now: datetime) -> Outcome:
 
 
 def _asked(retry_after: str | None, now: datetime) -> float | None:
-    """Seconds of a ``Retry-After`` header: a number or a date."""
-    if retry_after is None:
-        return None
+    """Seconds of a ``Retry-After`` header: a number or a date; a day at most, whatever the other side writes."""
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdecimal():
+        # No number of any length is read: who sends a thousand digits wants the longest pause.
+        return min(float(text), LONGEST) if len(text) < 10 else LONGEST
     try:
-        return max(0.0, float(int(retry_after)))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - now).total_seconds())
-    except (ValueError, TypeError):
+        return min(max(0.0, (parsedate_to_datetime(text) - now).total_seconds()), LONGEST)
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None

@@ -12,6 +12,7 @@ from churn_platform.champion.model import ChampionModel
 from churn_platform.evaluation.profit import expected_loss
 from churn_platform.features.catalogue import VALUE_COLUMN
 from churn_platform.features.labels import departed
+from churn_platform.features.month import lacking
 from churn_platform.serving.scorer import REASONS
 
 if TYPE_CHECKING:
@@ -133,4 +134,6 @@ def score_month(
 
 
 def _values(table: Any, name: str) -> npt.NDArray[Any]:
+    if name not in table.column_names:
+        raise lacking(name)
     return np.asarray(table.column(name).to_numpy(zero_copy_only=False))

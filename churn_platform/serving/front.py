@@ -15,6 +15,7 @@ from typing import Any, Final
 from churn_platform.errors import ChurnError, RequestError
 from churn_platform.serving import asgi, problems, validation
 from churn_platform.serving.asgi import App, Receive, Scope, Send
+from churn_platform.serving.degraded import for_vector
 from churn_platform.serving.lookup import features_of, vector_of
 from churn_platform.serving.runtime import Runtime
 from churn_platform.serving.schemas import Prediction
@@ -118,9 +119,9 @@ class Front:
         if request.customer_id is not None:
             vector = vector_of(runtime, request.customer_id)
             values, pseudonym = vector.values, vector.pseudonym
-            answer = scorer.answer(
-                values, customer_id=request.customer_id, as_of=vector.as_of, degraded=runtime.degraded
-            )
+            month = f"{vector.as_of:%Y-%m-%d}" if vector.as_of else ""
+            degraded = for_vector(scorer.reads, values, month, runtime.degraded)
+            answer = scorer.answer(values, customer_id=request.customer_id, as_of=vector.as_of, degraded=degraded)
         else:
             values, pseudonym = request.features or {}, None
             answer = scorer.answer(values, customer_id=None, as_of=runtime.now())

@@ -33,6 +33,7 @@ class Scorer:
         kinds: what a request may give: feature → "number" or "category". Monthly revenue is always among
             them: it weighs the loss even where the model does not read it.
         info: how the model is described to callers.
+        reads: names of the features that it reads.
     """
 
     model: ChampionModel
@@ -41,6 +42,7 @@ class Scorer:
     variant: str
     kinds: Mapping[str, str]
     info: ModelInfo
+    reads: frozenset[str]
 
     @classmethod
     def load(
@@ -66,7 +68,8 @@ class Scorer:
         name = name or str(model.metadata.get("problem", "churn"))
         version = version or model.version_digest[:12]
         kinds = {VALUE_COLUMN: "number"} | {feature.name: feature.kind for feature in model.features}
-        scorer = cls(model, name, version, variant, kinds, _describe(model, name, version, variant))
+        reads = frozenset(feature.name for feature in model.features)
+        scorer = cls(model, name, version, variant, kinds, _describe(model, name, version, variant), reads)
         scorer.model.score([{}]).reasons(0, REASONS)
         return scorer
 

@@ -1,6 +1,9 @@
 """A column that breaks its rule beyond the tolerance is unusable in the months in which it did: its values there are
 blanked and the month's part says so. The rows pass: what does not read the column is none the worse.
 
+Whether a month is blocked is decided by what was known by its end, and by nothing later: a fault of today changes no
+past month, and a month that is blocked stays so however much whole data follows.
+
 Columns that say who a row belongs to, when it happened, who is a customer and who has left are never blocked: without
 them nothing can be made, and the table stops as it always did.
 """
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
 
     from churn_platform.sources.contract import Contract
 
+LEAST = 3
+"""Broken rows without which no month is blocked: so few are held back in quarantine."""
+SHARE = 0.05
+"""Share of a month's rows beyond which the month is blocked whatever all the months together look like."""
 Blocked = dict[str, dict[str, str]]
 """Month by whose end the rows were known (the part's ``known_by``) → column → why it is unusable there."""
 WHOLE = ("churn_events", "interventions", SNAPSHOT_TABLE)
@@ -37,6 +44,8 @@ def blockable(contract: Contract, plan: Plan) -> dict[str, Staged]:
     fixed |= {name for span in table.spans for name in span}
     fixed |= {table.via.on if table.via else None, contract.label.flag_column}
     fixed |= POPULATION.get(plan.name, frozenset())
+    if plan.name == "subscriptions" and contract.label.source == "subscription_end":
+        fixed |= {contract.label.kind_column}
     if plan.name == contract.activity:
         fixed |= PURCHASES
     return {column.name: column for column in plan.columns if column.name not in fixed}
@@ -45,16 +54,43 @@ def blockable(contract: Contract, plan: Plan) -> dict[str, Staged]:
 def block(
     connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str, faults: Sequence[Fault], contract: Contract
 ) -> Blocked:
-    """Blank the columns of ``staged`` that break a rule beyond the tolerance, in the months that do.
+    """Blank the columns of ``staged`` that break a rule, in the months that :func:`broken_months` says.
 
     Rows of such a month do not break the column's rules any more; those of other months still do.
     """
     may = blockable(contract, plan)
     found: Blocked = {}
-    for name in dict.fromkeys(fault.column for fault in faults if fault.stops and fault.column in may):
-        for month, why in _broken_months(connection, plan, staged, may[name]).items():
+    for name in dict.fromkeys(f.column for f in faults if f.rows and f.effect != "note" and f.column in may):
+        counts = _counts(connection, plan, staged, may[name])
+        months = broken_months(counts, plan.table.tolerance)
+        sentences = ", ".join(
+            dict.fromkeys(rule.sentence for rule in plan.rules if rule.column == name and rule.effect != "note")
+        )
+        for month in months:
+            broken, every = counts[month]
+            why = f"{plan.name}.{name} {sentences}, but {broken:,} of {every:,} rows break this"
             found.setdefault(month, {})[name] = why
-        _blank(connection, plan, staged, may[name], [month for month, columns in found.items() if name in columns])
+        _blank(connection, plan, staged, may[name], months)
+    return found
+
+
+def broken_months(counts: Mapping[str, tuple[int, int]], tolerance: float) -> list[str]:
+    """The months in which a column is unusable, each judged by itself and the months before it.
+
+    Args:
+        counts: month → (rows that break a rule, all rows), as far as they are known.
+        tolerance: share of rows that may break it, over all the months that are not blocked.
+    """
+    found, broken_before, rows_before = [], 0, 0
+    for month in sorted(counts):
+        broken, every = counts[month]
+        so_far, rows = broken_before + broken, rows_before + every
+        alone = broken >= LEAST and broken > max(SHARE, tolerance) * every
+        together = broken > 0 and so_far >= LEAST and so_far > tolerance * rows
+        if alone or together:
+            found.append(month)
+        else:
+            broken_before, rows_before = so_far, rows
     return found
 
 
@@ -73,19 +109,15 @@ def _masks(plan: Plan, column: Staged) -> dict[int, int]:
     return masks
 
 
-def _broken_months(connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str, column: Staged) -> Mapping[str, str]:
+def _counts(
+    connection: duckdb.DuckDBPyConnection, plan: Plan, staged: str, column: Staged
+) -> dict[str, tuple[int, int]]:
     fails = " OR ".join(f"(f{chunk} & {mask}) <> 0" for chunk, mask in _masks(plan, column).items())
-    rules = [rule for rule in plan.rules if rule.column == column.name and rule.effect != "note"]
     counted = connection.execute(
-        f"SELECT {_month(column)} AS month, count(*) FILTER ({fails}) AS broken, count(*) AS every "
-        f"FROM {staged} WHERE known IS NOT NULL GROUP BY month "
-        f"HAVING broken > {plan.table.tolerance!r} * every ORDER BY month"
+        f"SELECT {_month(column)} AS month, count(*) FILTER ({fails}), count(*) "
+        f"FROM {staged} WHERE known IS NOT NULL GROUP BY month"
     ).fetchall()
-    sentences = ", ".join(dict.fromkeys(rule.sentence for rule in rules))
-    return {
-        str(month): f"{plan.name}.{column.name} {sentences}, but {broken:,} of {every:,} rows break this"
-        for month, broken, every in counted
-    }
+    return {str(month): (int(broken), int(every)) for month, broken, every in counted}
 
 
 def _blank(

@@ -13,8 +13,8 @@ from churn_platform.features.candidates import COST_LIMIT, candidates, costs
 from churn_platform.features.catalogue import Feature, catalogue_for, catalogue_from_json, catalogue_to_json
 from churn_platform.features.definitions import definitions_for
 from churn_platform.features.engine import parts_read
-from churn_platform.features.profile import PROFILE_FEATURES, ProfileModel, matrix
-from churn_platform.training.profile import fit_profile
+from churn_platform.features.profile import PROFILE_FEATURES, Floats, ProfileModel, matrix
+from churn_platform.training.profile import ROWS, fit_profile, thinned
 from churn_platform.training.selection import Selection, Verdict, select
 from churn_platform.training.selection_rows import Offered, selection_rows
 
@@ -36,6 +36,7 @@ class CandidateTables:
         features: the hand-made features in them.
         offered: the candidates in them.
         costly: candidates that were not made, with their cost.
+        possible: names of all candidates that the contract allows, whether there are months to choose on or not.
         note: why there are none.
     """
 
@@ -43,6 +44,7 @@ class CandidateTables:
     features: tuple[Feature, ...]
     offered: tuple[Offered, ...]
     costly: tuple[tuple[Offered, float], ...]
+    possible: tuple[str, ...] = ()
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -52,6 +54,7 @@ class CandidateTables:
             "catalogue": catalogue_to_json(self.features),
             "offered": [asdict(one) for one in self.offered],
             "costly": [[asdict(one), round(cost, 6)] for one, cost in self.costly],
+            "possible": list(self.possible),
             "note": self.note,
         }
 
@@ -62,6 +65,7 @@ class CandidateTables:
             features=catalogue_from_json(value["catalogue"]),
             offered=tuple(Offered(**one) for one in value["offered"]),
             costly=tuple((Offered(**one), float(cost)) for one, cost in value["costly"]),
+            possible=tuple(value["possible"]),
             note=value["note"],
         )
 
@@ -77,14 +81,16 @@ def make_tables(
     progress: Callable[[str, int, int], None] | None = None,
 ) -> CandidateTables:
     """Make every affordable candidate of ``months``; arguments as of :func:`~churn_platform.features.assemble`."""
-    if contract.shape == "snapshot" or not months:
+    if contract.shape == "snapshot":
         note = "A flat file has no events to generate features from."
-        if contract.shape != "snapshot":
-            note = "There are too few months yet to choose on some and judge on others."
-        return CandidateTables({}, catalogue_for(contract, since), (), (), note)
+        return CandidateTables({}, catalogue_for(contract, since), (), (), note=note)
     available = Available.of(contract, since)
     hand_made = definitions_for(available)
     found = [one for one in candidates(available, hand_made) if not one.definition.hidden]
+    possible = tuple(one.name for one in found)
+    if not months:
+        note = "There are too few months yet to choose on some and judge on others."
+        return CandidateTables({}, catalogue_for(contract, since), (), (), possible, note)
     newest = versions[max(months)]
     rows = {name: sum(part.rows for part in parts_read(available, version)) for name, version in newest.items()}
     cost = costs(found, rows)
@@ -108,6 +114,7 @@ def make_tables(
         features=tuple(one.feature for one in hand_made if not one.hidden),
         offered=tuple(offer(one) for one in cheap),
         costly=tuple((offer(one), cost[one.name]) for one in found if cost[one.name] > COST_LIMIT),
+        possible=possible,
     )
 
 
@@ -121,10 +128,18 @@ def fit_profile_of(tables: CandidateTables, store: ContentStore, seed: int = 0) 
     if not tables.months or not numeric:
         return None
     names = [feature.name for feature in numeric]
-    files = [pq.read_table(store.path(d), columns=names) for _, d in sorted(tables.months.items())]
-    values = np.vstack([matrix(file, names) for file in files])
-    # by content: the order of pseudonyms must not reach the sample that the trees are grown on
-    return fit_profile(numeric, values[np.lexsort(np.nan_to_num(values, nan=-1e300).T[::-1])], seed=seed)
+    parts = []
+    for _, digest in sorted(tables.months.items()):
+        values = _by_content(matrix(pq.read_table(store.path(digest), columns=names), names))
+        parts.append(thinned(values, 2 * ROWS // len(tables.months) + 1))
+    return fit_profile(numeric, _by_content(np.vstack(parts)), seed=seed)
+
+
+def _by_content(values: Floats) -> Floats:
+    """The rows in an order of their own: that of pseudonyms must not reach the sample that the trees are grown on."""
+    import numpy as np
+
+    return np.asarray(values[np.lexsort(np.nan_to_num(values, nan=-1e300).T[::-1])])
 
 
 def choose(
@@ -176,6 +191,5 @@ def choose(
         folds = rows.folds(contract.label.horizon_days, contract.label.gap_days)
         found = select(rows, folds, seed=seed, threads=threads)
         made = Selection(found.chosen, (*found.verdicts, *costly), found.months, found.losses, found.note)
-    known = {one.name for one in tables.offered} | {one.name for one, _ in tables.costly}
-    carried = tuple(name for name in in_force if name in known and name not in made.chosen)
+    carried = tuple(name for name in in_force if name in tables.possible and name not in made.chosen)
     return Selection(made.chosen, made.verdicts, made.months, made.losses, made.note, carried)

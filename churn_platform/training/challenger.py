@@ -17,8 +17,8 @@ from churn_platform.evaluation.splits import (
     Tier,
     churners,
     evidence_tier,
+    split_without,
     stratified_groups,
-    temporal_split,
 )
 from churn_platform.training.calibration import Platt, fit_platt
 from churn_platform.training.encode import FeatureEncoder, Floats
@@ -115,8 +115,9 @@ def train(
     say = progress or (lambda text, share: None)
     say("reading the training set", 0.0)
     rows = training_set.load(store)
-    split = temporal_split(_months_with_rows(rows), training_set.spec["horizon_days"], training_set.spec["gap_days"])
-    check_months(training_set.spec.get("chosen_on", ()), split)
+    spec = training_set.spec
+    split = split_without(_months_with_rows(rows), rows.left_out, spec["horizon_days"], spec["gap_days"])
+    check_months(spec.get("chosen_on", ()), split)
     y = rows.label
     learned = np.isin(rows.observation, split.train)
     seen = churners(y[learned], rows.customer[learned])

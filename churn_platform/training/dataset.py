@@ -35,6 +35,7 @@ class TrainingRows:
             equal rows.
         label: 1 voluntary churn, 0 retained.
         mrr: monthly revenue, NaN where unknown.
+        left_out: mature months that are not here for a fault of their data.
     """
 
     columns: Mapping[str, npt.NDArray[Any]]
@@ -42,6 +43,7 @@ class TrainingRows:
     group: npt.NDArray[np.int64]
     label: npt.NDArray[np.int8]
     mrr: Floats
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.label)
@@ -127,6 +129,7 @@ class TrainingSet:
             group=column("group").astype(np.int64),
             label=column("label").astype(np.int8),
             mrr=column("mrr"),
+            left_out=tuple(self.spec.get("left_out", ())),
         )
 
     def customers(self, store: ContentStore) -> npt.NDArray[np.object_]:
@@ -147,6 +150,7 @@ def build_training_set(
     store: ContentStore,
     include_treated: bool = False,
     chosen_on: Sequence[str] = (),
+    left_out: Sequence[str] = (),
 ) -> TrainingSet:
     """Join features and labels by observation and customer, and store the rows and their description.
 
@@ -160,6 +164,7 @@ def build_training_set(
         feature_digests, label_digests: observation key → Parquet digest; observations in both are used.
         include_treated: keep treated customers all the same.
         chosen_on: months that generated features were chosen on: no model may be judged on them.
+        left_out: mature months that are not given for a fault of their data: the split goes on as if they were there.
 
     Raises:
         TrainingError: without a common observation, or where a feature's column is missing.
@@ -183,6 +188,7 @@ def build_training_set(
         "treated": "included" if include_treated else "excluded",
         "features": [asdict(feature) for feature in features],
         "chosen_on": list(chosen_on),
+        "left_out": sorted(left_out),
         "observations": months,
         "n_rows": rows.num_rows,
         "positives": sum(month["positives"] for month in months),

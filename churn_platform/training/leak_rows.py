@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from churn_platform.evaluation.metrics import auc
-from churn_platform.evaluation.splits import SNAPSHOT, temporal_split
+from churn_platform.evaluation.splits import SNAPSHOT, split_without
 from churn_platform.training.leak import Leak
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def training_leaks(rows: TrainingRows, *, shape: str, horizon_days: int, gap_day
         rows: all labelled rows; only those of training months are looked at.
     """
     months = sorted(set(rows.observation.tolist()))
-    kept = set(temporal_split(months, horizon_days, gap_days).train)
+    kept = set(split_without(months, rows.left_out, horizon_days, gap_days).train)
     mask = np.isin(rows.observation, sorted(kept))
     columns = {name: values[mask] for name, values in rows.columns.items()}
     y, group, observation = rows.label[mask], rows.group[mask], rows.observation[mask]

@@ -198,7 +198,7 @@ def find_leaks(
         *table_leaks(contract, versions, store),
         *training_leaks(rows, shape=contract.shape, horizon_days=label.horizon_days, gap_days=label.gap_days),
     )
-    return _once(apply_reviews(found, contract, origins(contract, since)))
+    return _once(apply_reviews(found, contract, origins(contract, since, rows.columns.keys())))
 
 
 def leak_findings(report: CheckReport, source: Path) -> CheckReport:

@@ -34,7 +34,7 @@ def fit_profile(features: Sequence[Feature], values: Floats, *, seed: int = 0) -
     Returns:
         None where fewer than two features describe the customers, or with fewer rows than a tree grows on.
     """
-    values = _thinned(values, ROWS)
+    values = thinned(values, ROWS)
     known = np.mean(~np.isnan(values), axis=0) >= LEAST_KNOWN
     varies = np.array([len(np.unique(column[~np.isnan(column)])) > 2 for column in values.T], dtype=bool)
     chosen = np.flatnonzero(known & varies)
@@ -48,7 +48,8 @@ def fit_profile(features: Sequence[Feature], values: Floats, *, seed: int = 0) -
     return ProfileModel(scaling, _forest(scaled, seed), used, centres, _names(centres, labels))
 
 
-def _thinned(values: Floats, most: int) -> Floats:
+def thinned(values: Floats, most: int) -> Floats:
+    """At most so many of the rows, evenly spread over their order."""
     return values if len(values) <= most else values[np.linspace(0, len(values) - 1, most).astype(np.int64)]
 
 
@@ -99,7 +100,7 @@ def _centres(own: Floats, seed: int) -> Floats:
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
 
-    judged = _thinned(own, JUDGED)
+    judged = thinned(own, JUDGED)
     best: tuple[float, Floats] | None = None
     for count in SEGMENTS:
         fitted = KMeans(count, n_init=3, max_iter=100, random_state=seed).fit(own)

@@ -90,6 +90,11 @@ class Selection:
     note: str = ""
     carried: tuple[str, ...] = ()
 
+    @property
+    def judging(self) -> tuple[str, ...]:
+        """The months on which no model with these features may be judged; none where nothing was chosen."""
+        return self.months if self.chosen else ()
+
     def to_json(self) -> dict[str, Any]:
         """As JSON; free of pseudonyms and of times, so that the same data makes the same digest."""
         return {"schema": SCHEMA, **asdict(self)}

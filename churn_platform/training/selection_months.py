@@ -8,9 +8,9 @@ from typing import Any
 from churn_platform.errors import TrainingError
 from churn_platform.evaluation.splits import Split, forward_folds, temporal_split
 
-STEPS = (3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
-"""Numbers of training months at which a choice is made, and not with every month: a new choice is a new set of
-columns."""
+STEPS = (3, 6, 11, 22, 44, 88)
+"""Numbers of training months at which a choice is made, each about twice the one before: a new choice is a new set of
+columns, for which every month is made anew."""
 LEAST = 4
 """Months that a choice is made on at least, where the history has them."""
 ENOUGH = 600
@@ -52,5 +52,6 @@ def check_months(chosen_on: Sequence[str], split: Split) -> None:
         raise TrainingError(
             f"The generated features were chosen on {seen[0]}, on which this model would be judged: its evaluation "
             "would flatter.",
-            mend="Materialize candidate_features and feature_selection again.",
+            mend="Wait for a further month with certain labels and without a data fault. If that does not help, "
+            "materialize candidate_features and feature_selection again.",
         )

@@ -81,23 +81,30 @@ def selection_rows(
         labels: month → digest of its labels.
         features: the hand-made ones.
         offered: the candidates; each is a column of the wide tables, once ``extra`` has seen them.
-        extra: Arrow table → Arrow table: adds columns (the profile).
+        extra: Arrow table → Arrow table: adds columns (the profile) that are made of the hand-made features.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
     joined, months = [], []
     names = [f.name for f in features]
     for month, digest in sorted(tables.items()):
         outcome = pq.read_table(store.path(labels[month]), columns=["customer_id", "label", "treated"])
-        wide = pq.read_table(store.path(digest))
-        wide = extra(wide) if extra is not None else wide
-        part = wide.join(outcome, "customer_id", join_type="inner")
-        keep = np.array([v is not None for v in part.column("label").to_pylist()], dtype=bool)
-        keep &= ~np.array([bool(v) for v in part.column("treated").to_pylist()], dtype=bool)
-        part = part.filter(pa.array(keep))
+        known = pc.and_(outcome["label"].is_valid(), pc.invert(pc.fill_null(outcome["treated"], False)))
+        # which rows, by the hand-made features alone; only of these the candidates are read, which are many
+        part = pq.read_table(store.path(digest), columns=["customer_id", *names])
+        part = part.join(outcome.filter(known), "customer_id", join_type="inner")
         if part.num_rows > MOST_ROWS // len(tables):
             part = part.take(pa.array(_thinned(part.select([*names, "label"]), MOST_ROWS // len(tables))))
+        part = extra(part) if extra is not None else part
+        more = [one.name for one in offered if one.name not in part.column_names]
+        if more:
+            wide = ds.dataset(store.path(digest)).to_table(
+                columns=["customer_id", *more], filter=ds.field("customer_id").isin(part["customer_id"].unique())
+            )
+            part = part.join(wide, "customer_id", join_type="inner")
         joined.append(part)
         months += [month] * part.num_rows
     table = pa.concat_tables(joined)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +15,17 @@ from benchmarks.harness import Bench
 from benchmarks.unattended import DESERVED, PLAN, Month
 
 
-def month(number: int, *, rss: float = 500.0, processes: int = 9) -> Month:
+def month(number: int, *, rss: float = 500.0, processes: int = 9, beside: float = 2.0) -> Month:
     return Month(
-        f"month {number}", PLAN[number], "healthy", "1", 60.0 + number, processes, {"service": rss}, {"store": 10.0}
+        f"month {number}",
+        PLAN[number],
+        "healthy",
+        "1",
+        60.0 + number,
+        processes,
+        {"service": rss},
+        {"store": 10.0},
+        beside,
     )
 
 
@@ -37,7 +48,10 @@ def test_a_quiet_life_holds() -> None:
     assert [metric for metric, (_, held) in found.items() if held is False] == []
 
 
-@pytest.mark.parametrize("missed", ["runs_failed", "trainings", "answers_failed", "rss_service_more", "processes_more"])
+@pytest.mark.parametrize(
+    "missed",
+    ["runs_failed", "trainings", "answers_failed", "rss_service_more", "processes_more", "disk_beside_data_ratio"],
+)
 def test_what_goes_wrong_is_seen(missed: str) -> None:
     lived, runs, asking = [month(n) for n in range(len(PLAN))], [run_of("new_data")], {}
     if missed == "runs_failed":
@@ -48,10 +62,33 @@ def test_what_goes_wrong_is_seen(missed: str) -> None:
         asking = {"failed": ["503"]}
     elif missed == "rss_service_more":
         lived = [month(n, rss=500.0 + 8 * n) for n in range(len(PLAN))]
+    elif missed == "disk_beside_data_ratio":
+        lived = [month(n, beside=0.5 * (n + 1)) for n in range(len(PLAN))]
     else:
         lived = [month(n, processes=9 + n // 12) for n in range(len(PLAN))]
     found = judged(lived, runs, **asking)
     assert [metric for metric, (_, held) in found.items() if held is False] == [missed]
+
+
+def test_growth_is_judged_beside_noise_and_learnings() -> None:
+    lived = [month(n, beside=40.0 if n in (18, 20, 21) else -0.1 if n % 2 else 0.3) for n in range(len(PLAN))]
+    found = judged(lived, [])
+    assert found["disk_beside_data_ratio"] == (1.0, True)
+    assert found["disk_beside_data_second_third"][0] == pytest.approx(0.1)
+
+
+def test_the_data_of_a_month_is_what_it_has_added_to_the_store(tmp_path: Path) -> None:
+    old, new, other = "a" * 64, "b" * 64, "c" * 64
+    for digest in (old, new, other):
+        path = tmp_path / "store" / "objects" / digest[:2] / digest
+        path.parent.mkdir(parents=True)
+        path.write_bytes(os.urandom(2**20))
+    ref = tmp_path / "refs" / "sources" / "usage" / "2024-05-01.json"
+    ref.parent.mkdir(parents=True)
+    ref.write_text(json.dumps({"digest": new, "inputs": {"champion": old}}))
+    company = object.__new__(unattended.Company)
+    company.home = tmp_path
+    assert company._data_of("2024-05-01", {old}) == pytest.approx(1.0, abs=0.1)
 
 
 def test_the_plan_is_what_is_claimed() -> None:

@@ -112,6 +112,22 @@ def test_servers_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "hunter2" not in str(found)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:100%sure@127.0.0.1:1/d",
+        "postgresql://u:100@%sure@127.0.0.1:1/d",
+        "postgresql://u:100:sure@127.0.0.1:1/d",
+        "postgresql://u@127.0.0.1:1/d?sslmode=wrong&password=sure",
+        "redis://:100%sure@127.0.0.1:1/0",
+        "redis://:100/sure@127.0.0.1:1/0",
+        "redis://:sure/100@127.0.0.1:1/0",
+    ],
+)
+def test_a_password_that_is_not_written_as_it_should_be_is_not_shown(url: str) -> None:
+    assert "sure" not in str(doctor_machine.server("CHURN_DATABASE_URL", url))
+
+
 # The home
 
 

@@ -16,6 +16,9 @@ def test_list_why_and_show(demo: Demo) -> None:
     assert (why["table"], why["columns"], why["available"]) == ("usage", ["logins"], True)
     generated = json.loads(churn("features", "why", "usage_minutes_std_30d", "--json", home=demo.home).stdout)
     assert "It is generated, and was " in generated["reason"]
+    assert generated["read_from"] == ["usage.minutes"]
+    ratio = churn("features", "why", "seat_utilisation_30d", home=demo.home).stdout
+    assert "subscriptions.seats, usage.active_seats" in " ".join(ratio.split())
     customer = demo.answer["prediction"]["customer_id"]
     online = json.loads(churn("features", "show", customer, "--json", home=demo.home).stdout)
     day = online["as_of"][:10]

@@ -15,8 +15,9 @@ from standardwebhooks.webhooks import Webhook
 
 from churn_platform import settings
 from churn_platform.cli import main as cli
+from churn_platform.outlets.webhook import Outcome
 from churn_platform.records.home import Home
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, churn
 from tests.outlets.conftest import make_list
 from tests.outlets.receiver import Receiver, receiver
 
@@ -76,6 +77,8 @@ def test_a_secret_is_shown_once_on_stdout_alone(run: Run, home: Home) -> None:
     assert listed["events"] == ["list.ready", "champion.changed", "data.fault"]
     assert run("remove", "crm")
     assert run.json("list") == {"outlets": []}
+    assert "churn outlets add" in run("list")
+    assert "No delivery has been given up" in run("retry")
 
 
 def test_a_message_from_its_announcement_to_a_dead_letter_and_back(run: Run, home: Home, hook: Receiver) -> None:
@@ -98,6 +101,22 @@ def test_a_message_from_its_announcement_to_a_dead_letter_and_back(run: Run, hom
     assert Webhook(secret).verify(body, headers)["type"] == "list.ready"
     assert "Nothing is due" in run("deliver")
     assert run.code == 0
+
+
+def test_what_the_other_side_said_is_shown_as_it_is(run: Run, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brackets are no markup: rich would swallow some and stop at others."""
+
+    def send(*_: object, **__: object) -> Outcome:
+        return Outcome(False, "no route to [red] [/x]", gone=True)
+
+    monkeypatch.setattr("churn_platform.outlets.deliver.send", send)
+    run("add", "webhook", "https://example.com/[/a]", "--name", "crm")
+    make_list(home)
+    assert "no route to [red] [/x]" in run("deliver")
+    assert "[red] [/x]" in run("dead")
+    assert "https://example.com/[/a]" in run("list")
+    run_status = churn("status", home=home.root)
+    assert "1 given up; `churn outlets dead` says why" in run_status.stdout
 
 
 def test_a_test_message(run: Run, home: Home, hook: Receiver, tmp_path: Path) -> None:

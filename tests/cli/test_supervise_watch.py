@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -69,6 +70,95 @@ def test_one_that_ends_is_started_again(supervisor: Supervisor, folder: Path) ->
     (told,) = programs(folder / "run")
     assert (told.by, told.pid, told.restarts) == ("churn test", child.process.pid, 1)
     assert "sleeper was started again" in (folder / "logs" / "supervisor.log").read_text()
+
+
+def test_what_a_killed_program_has_left_at_work_ends_before_it_is_started_again(
+    supervisor: Supervisor, folder: Path
+) -> None:
+    """Like a daemon whose runs are executed by a process of its own, in a session of its own, that does not listen."""
+    script = folder / "program.py"
+    script.write_text(
+        "import os, signal, subprocess, sys, time, psutil\n"
+        "from pathlib import Path\n"
+        "if len(sys.argv) > 1:\n"
+        "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "    Path('worker').write_text(str(os.getpid()))\n"
+        "    time.sleep(120)\n"
+        "before = int(Path('worker').read_text()) if Path('worker').exists() else 0\n"
+        "if before: Path('seen').write_text(f'{before} {psutil.pid_exists(before)}')\n"
+        "else: subprocess.Popen([sys.executable, __file__, 'work'], start_new_session=True)\n"
+        "time.sleep(120)\n"
+    )
+    other = supervisor.start("other", SLEEPER, os.environ)
+    child = supervisor.start("daemon", [sys.executable, str(script)], os.environ, cwd=folder)
+    _look_until(supervisor, lambda: (folder / "worker").is_file() and (folder / "worker").read_text())
+    worker = int((folder / "worker").read_text())
+    os.kill(child.process.pid, signal.SIGKILL)
+    child.process.wait()
+    assert psutil.pid_exists(worker), "it does not end by itself"
+    _look_until(supervisor, lambda: (folder / "seen").is_file() and (folder / "seen").read_text())
+    assert (folder / "seen").read_text() == f"{worker} False"
+    assert child.restarts == 1
+    assert other.process.poll() is None, "another program's processes are left alone"
+
+
+def test_one_whose_work_cannot_be_ended_is_not_started_again(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "restart_pause", lambda failures: 0.0)
+    child = supervisor.start("daemon", SLEEPER, os.environ)
+    stuck = [psutil.Process()]
+    monkeypatch.setattr(supervisor, "_end_family", lambda _: stuck)
+    os.kill(child.process.pid, signal.SIGKILL)
+    child.process.wait()
+    for _ in range(3):
+        supervisor.look()
+    assert child.restarts == 0
+    assert f"does not end: process {os.getpid()}" in child.said
+    stuck.clear()
+    _look_until(supervisor, lambda: child.restarts == 1)
+
+
+def test_a_full_disk_ends_nobody(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Notes go to a device that is always full, and everything else that is written down fails as it would."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
+    with Supervisor(folder / "logs", folder / "run", "churn test") as supervisor:
+        sleeper = supervisor.start("sleeper", SLEEPER, os.environ)
+        ending = supervisor.start("ending", SLEEPER, os.environ)
+        (folder / "logs" / "supervisor.log").symlink_to("/dev/full")
+        for name in ("write_atomic", "rotate"):
+            monkeypatch.setattr(module, name, full)
+        os.kill(ending.process.pid, signal.SIGKILL)
+        ending.log.unlink()
+        _look_until(supervisor, lambda: ending.restarts == 1)
+        assert sleeper.process.poll() is None
+        assert ending.process.poll() is None
+        assert "its log cannot be read" in ending.said
+    told = [record.getMessage() for record in caplog.records if record.name == "churn_platform.supervisor"]
+    assert len(told) == 1, "it is said, and not at every look"
+    assert "No space left on device; the programs go on" in told[0]
+
+
+def test_a_log_that_cannot_be_copied_keeps_its_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:3])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    log, earlier = tmp_path / "service.log", tmp_path / "service.log.1"
+    log.write_text("a long line")
+    earlier.write_text("earlier")
+    monkeypatch.setattr("churn_platform.cli.logs.shutil.copyfile", half)
+    for _ in range(4):
+        with pytest.raises(OSError, match="No space left"):
+            rotate(log, largest=5)
+    assert (log.read_text(), earlier.read_text()) == ("a long line", "earlier")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["service.log", "service.log.1"]
 
 
 def test_one_that_ends_at_once_is_given_longer_pauses(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:

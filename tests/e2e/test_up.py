@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from tests.conftest import CHECKOUT, PORTS, Demo, churn
-from tests.e2e.test_crash import _running
+from tests.e2e.test_crash import _nothing_is_half_written, _running
 from tests.orchestration.daemon import copy_of
 from tests.outlets.receiver import receiver
 
@@ -105,3 +107,60 @@ def test_up_watch_tell_and_stop(demo: Demo, tmp_path: Path) -> None:
 
 def _only(env: dict[str, str]) -> dict[str, str]:
     return {k: v for k, v in env.items() if k.startswith("CHURN_OUTLET")}
+
+
+@contextmanager
+def _up(home: Path, said: Path) -> Iterator[None]:
+    """``churn up`` whose sensors look every two seconds, stopped by SIGTERM: in order, and nothing is left."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("CHURN_", "DAGSTER_"))}
+    with said.open("ab") as stream:
+        command = subprocess.Popen(
+            [sys.executable, "-m", "churn_platform.cli.main", "up", *PORTS],
+            env={**env, "CHURN_HOME": str(home), "CHURN_SENSOR_SECONDS": "2"},
+            cwd=CHECKOUT,
+            stdout=stream,
+            stderr=stream,
+        )
+    try:
+        _until(lambda: command.poll() is not None or _status(home)["ok"], "everything up")
+        yield
+    finally:
+        command.terminate()
+        try:
+            code = command.wait(timeout=60)
+        finally:
+            command.kill()
+    assert code == 0, said.read_text()[-2000:]
+    assert _running(home) == []
+    _nothing_is_half_written(home)
+
+
+def _runs(home: Path) -> dict[str, str]:
+    """Run id → status, as Dagster keeps them."""
+    place = home / "dagster" / "storage" / "history" / "runs.db"
+    with closing(sqlite3.connect(f"file:{place}?mode=ro", uri=True)) as connection:
+        return dict(connection.execute("SELECT run_id, status FROM runs"))
+
+
+def test_stopped_while_a_run_is_at_work_it_goes_on_when_it_is_up_again(demo: Demo, tmp_path: Path) -> None:
+    home = copy_of(demo.home, tmp_path / "churn")
+    done_before, months = set(_runs(home)), set((home / "refs" / "diagnosis").glob("*.json"))
+
+    def new() -> dict[str, str]:
+        return {run: status for run, status in _runs(home).items() if run not in done_before}
+
+    with _up(home, tmp_path / "said"):
+        advanced = churn("simulate", "advance", "--months", "1", home=home)
+        assert advanced.returncode == 0, advanced.stderr
+        _until(lambda: list(new().values()).count("STARTED") >= 2, "a part of the new month is being made")
+    stopped = new()
+    assert set((home / "refs" / "diagnosis").glob("*.json")) == months, "it was to be stopped before the month is made"
+
+    with _up(home, tmp_path / "said"):
+        _until(lambda: len(set((home / "refs" / "diagnosis").glob("*.json"))) > len(months), "the month is made")
+        _until(lambda: set(new().values()) <= {"SUCCESS", "FAILURE", "CANCELED"}, "all runs have ended")
+    ended = new()
+    cut_off = [run for run, status in stopped.items() if status != "SUCCESS"]
+    assert cut_off
+    assert {ended[run] for run in cut_off} <= {"FAILURE", "CANCELED"}, "what was cut off is not said to have been done"
+    assert "SUCCESS" in {status for run, status in ended.items() if run not in stopped}

@@ -131,3 +131,21 @@ def test_the_cost_goes_by_the_rows_that_are_read() -> None:
     assert cost["usage_days_90d"] > COST_LIMIT > cost["usage_minutes_std_90d"] > cost["usage_minutes_sum_7d"]
     assert cost["tickets_days_90d"] < 0.1
     assert costs(FOUND, {})["usage_days_90d"] == 0.0
+
+
+def test_large_amounts_are_summed_and_have_no_spread(store: ContentStore) -> None:
+    tables = random_tables(3)
+    big = 2.5e13
+    for row in tables["invoices"]:
+        row["amount"] = big
+    found = table_of(tables, store).to_pylist()
+    seen = 0
+    for row in found:
+        for days in (7, 30, 90):
+            n = len(known(tables["invoices"], row["customer_id"], instant(OBSERVATION), days))
+            if n:
+                seen += 1
+                assert row[f"invoices_amount_sum_{days}d"] == big * n
+                assert row[f"invoices_amount_mean_{days}d"] == big
+                assert row[f"invoices_amount_std_{days}d"] is None
+    assert seen

@@ -148,3 +148,10 @@ def test_it_needs_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CHURN_DATABASE_URL", raising=False)
     with pytest.raises(ChurnError, match="CHURN_OFFLINE_STORE=postgres needs CHURN_DATABASE_URL"):
         settings.reload()
+
+
+def test_a_name_that_postgresql_would_cut_is_refused(shop: Shop, there: Home) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"customer_id": ["c"], "x" * 64: [1.0]}), sink)
+    with pytest.raises(FeatureError, match="has a name of 64 bytes"):
+        feast_postgres.sync({MONTHS[0]: shop.store.put_bytes(sink.getvalue().to_pybytes())}, store=shop.store)

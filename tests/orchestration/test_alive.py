@@ -13,6 +13,8 @@ import pytest
 from churn_platform.monitoring import months
 from churn_platform.monitoring.alerts import alerts
 from churn_platform.monitoring.diagnosis import Diagnosis, Kind, Outcome, Signals, diagnose
+from churn_platform.outlets.outbox import Outbox
+from churn_platform.outlets.published import default_folder, published
 from churn_platform.records.home import Home
 from churn_platform.records.lock import exclusive
 from churn_platform.records.refs import Refs
@@ -183,6 +185,7 @@ def test_a_missing_feed_is_marked_and_told_and_nothing_is_learned(alive: Daemon)
     mark = degraded(alive.home)
     assert mark is not None
     assert mark.feeds == ["usage"]
+    assert _told(alive.home) == {"reason": mark.reason, "feeds": ["usage"]}, "the list that leaves is marked, too"
     assert Refs(alive.home.refs).get("champion") == champion
     assert alive.rest() == []
     assert len(alerts(alive.home)) == 1
@@ -190,6 +193,18 @@ def test_a_missing_feed_is_marked_and_told_and_nothing_is_learned(alive: Daemon)
     advance(company(alive.home), preset="none", futures=FUTURES)
     assert learned(alive.rest()) == []
     assert degraded(alive.home) is None, "the feed is back, and answers are whole again"
+    assert _told(alive.home) is None
+
+
+def _told(home: Home) -> Any:
+    """The mark of the published list, which is the newest; message and file say the same."""
+    said, list_ready = published(default_folder(home)), Outbox.open(home).newest("list.ready")
+    assert said is not None
+    assert list_ready is not None
+    newest = max(Refs(home.refs).partitions("diagnosis"))
+    assert said["month"] == list_ready.data["month"] == newest
+    assert said["degraded"] == list_ready.data["degraded"]
+    return said["degraded"]
 
 
 def _found(monkeypatch: pytest.MonkeyPatch, newest: str, kind: Kind, **signals: Any) -> None:

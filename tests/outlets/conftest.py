@@ -54,8 +54,15 @@ def make_list(
     count: int = 4,
     shift: float = 0.0,
     made: str = "2024-06-01T00:00:00+00:00",
+    fault: str | None = None,
+    diagnosed: str = "",
 ) -> ListFacts:
-    """A list of the first ``count`` customers, as the asset would leave it."""
+    """A list of the first ``count`` customers, as the assets would leave it.
+
+    Args:
+        fault: why the diagnosis of the month finds a data fault.
+        diagnosed: when that was made.
+    """
     pseudonyms = IdentityVault.open(home).pseudonymise(CUSTOMERS[:count])
     table = pa.table(
         {
@@ -88,4 +95,11 @@ def make_list(
         "revenue_at_risk": 125.0,
     }
     Refs(home.refs).set("scores_current", None, ref)
-    return ListFacts.of(settings.settings().problem, ref)
+    diagnosis = {
+        "kind": "data_fault" if fault else "stable",
+        "reason": fault or "",
+        "feeds": ["usage"] if fault else [],
+    }
+    facts = ListFacts.of(settings.settings().problem, ref, diagnosis, diagnosed_at=diagnosed)
+    Refs(home.refs).set("scores_outlet", None, {"digest": digest, "list": facts.to_json()})
+    return facts

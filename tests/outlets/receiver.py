@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +23,8 @@ class Receiver:
 
 
 @contextmanager
-def receiver() -> Iterator[Receiver]:
-    """Listen on a free port of the loopback address."""
+def receiver(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
+    """Listen on a free port of the loopback address, over TLS where a context with a certificate is given."""
     kept = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -41,7 +42,9 @@ def receiver() -> Iterator[Receiver]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        kept.url = f"http://127.0.0.1:{server.server_address[1]}/hooks/churn"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        kept.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}/hooks/churn"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

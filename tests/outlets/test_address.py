@@ -43,12 +43,38 @@ def test_a_wrapped_address_is_as_what_it_wraps(address: ipaddress.IPv4Address) -
         "ftp://example.com/", "file:///etc/passwd", "gopher://example.com", "example.com/hook", "http://", "https:///x",
         "https://user:word@example.com/", "https://user@example.com/", "http://example.com:99999/", "http://[::1/",
         "https://example.com/#x",
+        f"https://{'a' * 64}.example.com/", f"https://{'a.' * 130}com/", "https://exa mple.com/", "https://a..b/",
+        "https://xn--a-\u00e4\u2026.example/", "https://" + "\u00fc" * 64 + ".example/", "https://example.com/a\x7fb",
     ],
 )  # fmt: skip
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(RefusedAddressError) as told:
         checked_url(url)
     assert told.value.mend
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://b\u00fccher.example/hook", "xn--bcher-kva.example"),
+        ("https://B\u00dcCHER.example:8443/", "xn--bcher-kva.example:8443"),
+        ("https://crm_intern.example./", "crm_intern.example."),
+        ("http://[::1]:80/x", "[::1]:80"),
+        ("http://127.0.0.1/", "127.0.0.1"),
+    ],
+)
+def test_a_host_is_asked_for_in_ascii(url: str, host: str) -> None:
+    assert checked_url(url).netloc == host
+
+
+@given(st.text(min_size=1, max_size=300))
+def test_any_host_is_taken_in_ascii_or_refused(host: str) -> None:
+    try:
+        parts = checked_url(f"https://{host}/")
+    except RefusedAddressError:
+        return
+    assert str(parts.hostname).encode("ascii")
+    str(parts.hostname).encode("idna")  # what getaddrinfo does with it
 
 
 def _names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:

@@ -6,18 +6,24 @@ import json
 import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from churn_platform import clock, settings
 from churn_platform.monitoring.alerts import raise_alert
 from churn_platform.outlets import deliver as module
 from churn_platform.outlets.deliver import Deliverer
+from churn_platform.outlets.kinds import Announcement
+from churn_platform.outlets.lists import ListFacts
 from churn_platform.outlets.notice import announce, notice
 from churn_platform.outlets.outbox import Delivery
 from churn_platform.outlets.schedule import ATTEMPTS, DELAYS
+from churn_platform.outlets.webhook import Outcome, judged
 from churn_platform.records.home import Home
 from churn_platform.records.refs import Refs
 from tests.outlets.conftest import CUSTOMERS, make_list
@@ -92,6 +98,55 @@ def test_it_is_given_up_in_the_end_and_goes_on_by_hand(
     assert _later(deliverer, monkeypatch, 1e8) == []
     assert deliverer.outbox.retry(clock.wall()) == 1
     assert [one.state for one in deliverer.work()] == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "least", "most"),
+    [
+        ("9" * 400, 86_400, 86_400),
+        ("9" * 5000, 86_400, 86_400),
+        ("120", 120, 120),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400, 86_400),
+        ("Mon, 01 Jan 2001 00:00:00 GMT", 0, 0),
+    ],
+)
+def test_what_the_receiver_asks_for_has_an_end(asked: str, least: float, most: float) -> None:
+    found = judged(503, asked, clock.wall()).asked
+    assert found is not None
+    assert least <= found <= most
+
+
+@given(st.text(max_size=80) | st.from_regex(r"[A-Z][a-z]{2}, \d{1,9} Jan \d{1,9} \d\d:\d\d:\d\d [+-]\d{1,9}"))
+def test_nothing_that_a_receiver_writes_breaks_the_attempt(asked: str) -> None:
+    found = judged(503, asked, clock.wall()).asked
+    assert found is None or 0 <= found <= 86_400
+
+
+def test_a_receiver_that_answers_nonsense_is_one_failure_and_holds_nobody_up(
+    deliverer: Deliverer, hook: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One delivery fails in a way that nobody has foreseen; the other is delivered, and the first is dead in time."""
+    deliverer.outlets.add("webhook", "https://poison.example/", name="poison")
+    deliverer.outlets.add("webhook", hook.url, name="crm")
+    make_list(deliverer.home)
+    real = module.send
+
+    def send(told: Announcement, url: str, *rest: Any, **options: Any) -> Outcome:
+        if "poison" in url:
+            raise UnicodeError("label too long")
+        return real(told, url, *rest, **options)
+
+    monkeypatch.setattr(module, "send", send)
+    hook.answers = [(503, {"retry-after": "9" * 400})]
+    assert {one.outlet: one.said for one in deliverer.work()} == {
+        "poison": "failed with UnicodeError: label too long", "crm": "answered 503",
+    }  # fmt: skip
+    now = 0.0
+    for delay in DELAYS:
+        now += 1.3 * delay
+        _later(deliverer, monkeypatch, now)
+    states = {one.outlet: (one.state, one.attempts) for one in deliverer.outbox.deliveries()}
+    assert states == {"poison": ("dead", ATTEMPTS), "crm": ("done", 2)}
 
 
 def test_410_stops_the_outlet(deliverer: Deliverer, hook: Receiver) -> None:
@@ -171,6 +226,28 @@ def test_what_happened_is_announced_once_each(home: Home, deliverer: Deliverer) 
     assert notice(home) == []
     assert announce(home, "data.fault", {"feed": "tickets"}, key="by-hand") is not None
     assert announce(home, "data.fault", {"feed": "tickets"}, key="by-hand") is None
+
+
+def test_a_list_is_told_with_its_mark_and_not_before_its_month_is_diagnosed(home: Home, deliverer: Deliverer) -> None:
+    first = make_list(home)
+    assert [one.data["degraded"] for one in notice(home)] == [None]
+    # The next month is scored, and its diagnosis is still to come.
+    refs = Refs(home.refs)
+    outlet = refs.get("scores_outlet")
+    facts = make_list(home, "2024-06-01", made="2024-07-01T00:00:00+00:00", fault="The feed usage has dried up.")
+    refs.set("scores_outlet", None, outlet)
+    assert refs.get("scores_current")["month"] == "2024-06-01"
+    assert notice(home) == []
+    (told,) = notice(home, made=facts)
+    assert (told.data["month"], told.data["degraded"]) == (
+        "2024-06-01", {"reason": "The feed usage has dried up.", "feeds": ["usage"]},
+    )  # fmt: skip
+    refs.set("scores_outlet", None, {**outlet, "list": facts.to_json()})
+    assert notice(home) == []
+    mended = make_list(home, "2024-06-01", made="2024-07-01T00:00:00+00:00", diagnosed="2024-07-02T00:00:00+00:00")
+    assert mended.digest == facts.digest
+    assert [one.data["degraded"] for one in notice(home)] == [None], "that it can be trusted now is news"
+    assert ListFacts.from_json({k: v for k, v in first.to_json().items() if k != "degraded"}) == first
 
 
 def test_files_get_the_list_with_the_ids_that_were_asked_for(deliverer: Deliverer, tmp_path: Path) -> None:

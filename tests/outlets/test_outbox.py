@@ -14,6 +14,7 @@ from churn_platform import clock
 from churn_platform.errors import InvalidRequestError, NotFoundError, RecordError
 from churn_platform.outlets.outbox import Delivery, Outbox
 from churn_platform.outlets.registry import Outlets
+from churn_platform.outlets.schedule import ATTEMPTS
 from churn_platform.outlets.sealing import Seal
 from churn_platform.records.sql import head, open_database
 
@@ -83,6 +84,22 @@ def test_a_claimed_delivery_is_nobody_elses_until_its_lease_ends(outbox: Outbox,
     assert not outbox.settle(taken, "done", "late"), "the first must not speak for the second"
     assert outbox.settle(again, "done", "answered 204")
     assert [one.state for one in outbox.deliveries()] == ["done"]
+
+
+def test_one_that_takes_its_process_down_each_time_is_given_up(outbox: Outbox, outlets: Outlets) -> None:
+    outlets.add("webhook", "https://example.com/", name="crm")
+    outbox.announce("list.ready", {}, key="poison")
+    now = clock.wall()
+    for number in range(ATTEMPTS):
+        assert _taken(outbox, now).attempts == number + 1
+        now += LEASE + timedelta(seconds=1)
+    assert outbox.claim(now - timedelta(seconds=2), LEASE) is None
+    assert [one.state for one in outbox.deliveries()] == ["waiting"], "the last attempt may still be at work"
+    assert outbox.claim(now, LEASE) is None
+    (dead,) = outbox.deliveries("dead")
+    assert (dead.attempts, dead.said) == (ATTEMPTS, "cut off at its last attempt; before: nothing")
+    assert outbox.retry(now) == 1
+    assert _taken(outbox, now).attempts == 1
 
 
 def test_many_workers_share_the_work(outbox: Outbox, outlets: Outlets) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from traceback import format_exception
 from typing import Any
+from urllib.parse import quote, unquote
 
 import psycopg
 import pytest
 
 from churn_platform import settings
+from churn_platform.errors import InvalidRequestError
+from churn_platform.outlets import postgres
 from churn_platform.outlets.deliver import Deliverer
 from churn_platform.outlets.kinds import Ids
 from churn_platform.outlets.lists import ListFacts, table_of
 from churn_platform.outlets.postgres import TableError, probe, write_list
 from churn_platform.records.home import Home
+from churn_platform.records.libpq import parsed, redacted
 from churn_platform.records.store import ContentStore
 from churn_platform.records.vault import IdentityVault
 from tests.outlets.conftest import CUSTOMERS, make_list
@@ -93,6 +98,43 @@ def test_own_ids_only_where_asked_for(database: str, home: Home) -> None:
     assert not {row[0] for row in _rows(database, own)} & set(CUSTOMERS)
 
 
+def test_a_list_that_stands_on_a_data_fault_says_so_in_every_row(database: str, home: Home) -> None:
+    facts = make_list(home, fault="The feed usage has dried up.")
+    _write(database, home, facts)
+    marks = "SELECT DISTINCT s.degraded, l.degraded FROM churn_lists.scores_current s JOIN churn_lists.score_lists l "
+    marks += "USING (problem, observation)"
+    assert _rows(database, marks) == [("The feed usage has dried up.",) * 2]
+    # The feed has come late, and the month is diagnosed anew: the rows are the same, and unmarked.
+    mended = make_list(home, diagnosed="2024-06-03T00:00:00+00:00")
+    assert mended.digest == facts.digest
+    assert _write(database, home, mended) == "4 rows of 2024-05-01"
+    assert _rows(database, marks) == [(None, None)]
+    assert _write(database, home, facts) == "2024-05-01 is there from a later list"
+
+
+def test_tables_of_an_earlier_release_get_the_mark(database: str, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = make_list(home)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(postgres, "STEPS", postgres.STEPS[:1])
+        earlier.setattr(postgres, "VERSION", 1)
+        assert probe(database, "churn_lists") == "the schema churn_lists is ready at version 1"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO churn_lists.scores SELECT 'churn', '2024-04-01', 'c', 1, 0.5, 0, 0, 'high', 1, 1, '{}', '{}', "
+            "'1', 'm'"
+        )
+        connection.execute(
+            "INSERT INTO churn_lists.score_lists SELECT 'churn', '2024-04-01', 'd', 'x', 1, '1', 'm', now()"
+        )
+    assert _rows(database, "SELECT customer_id FROM churn_lists.scores_current") == [("c",)]
+    _write(database, home, make_list(home, fault="dry"))
+    assert facts.month == "2024-05-01"
+    assert _rows(database, "SELECT degraded, count(*) FROM churn_lists.scores_current GROUP BY 1") == [("dry", 4)]
+    assert _rows(database, "SELECT customer_id, degraded FROM churn_lists.scores WHERE observation = '2024-04-01'") == [
+        ("c", None)
+    ]
+
+
 def test_writers_at_once(database: str, home: Home) -> None:
     lists = [
         make_list(home, "2024-05-01", count=i + 1, made=f"2024-06-0{i + 1}T00:00:00+00:00") for i in range(5)
@@ -115,7 +157,7 @@ def test_a_failure_leaves_all_as_it_was(database: str, home: Home) -> None:
 
 
 def test_a_newer_schema_is_refused_and_an_own_one_needs_no_right_to_create(database: str, home: Home) -> None:
-    assert probe(database, "newer") == "the schema newer is ready at version 1"
+    assert probe(database, "newer") == "the schema newer is ready at version 2"
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("INSERT INTO newer.outlet_version (version) VALUES (99)")
         connection.execute("DROP ROLE IF EXISTS lister")
@@ -130,6 +172,41 @@ def test_a_newer_schema_is_refused_and_an_own_one_needs_no_right_to_create(datab
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("DROP SCHEMA lists CASCADE")
         connection.execute("DROP ROLE lister")
+
+
+AWKWARD = ["100%sure", "50%25%", "a/b?c#d", "p:w[d]", "with space+plus", "%zz&=;"]
+
+
+@pytest.mark.parametrize("password", AWKWARD)
+def test_a_password_is_never_repeated(
+    database: str, home: Home, deliverer: Deliverer, caplog: pytest.LogCaptureFixture, password: str
+) -> None:
+    """Where it is not written as a URL wants it, libpq would repeat it; it is taken as it is meant."""
+    deliverer.outlets.add("postgres", database.replace("churn@", f"churn:{password}@"), name="table")
+    down, _ = deliverer.outlets.add("postgres", f"postgresql://u:{password}@127.0.0.1:1/d?sslmode=prefer", name="down")
+    wrong, _ = deliverer.outlets.add("postgres", f"postgresql://u:{password}@127.0.0.1:1/d?sslmode=no", name="wrong")
+    make_list(home)
+    found = {one.outlet: one for one in deliverer.work()}
+    assert found["table"].state == "done"
+    assert "PostgreSQL says" in str(found["down"].said)
+    said = [str(one.said) for one in found.values()] + [deliverer.test(one)[1] for one in (down, wrong)]
+    for form in (password, unquote(password), quote(password, safe="")):
+        assert form not in " ".join(said) + caplog.text + down.target + wrong.target
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:half@sure@h/d", "postgresql://u:sure@h:port/d", "mysql://u:sure@h/d", "postgres:/u:sure@h"]
+)
+def test_a_url_that_is_none_is_refused_without_being_repeated(deliverer: Deliverer, url: str) -> None:
+    with pytest.raises(InvalidRequestError) as told:
+        deliverer.outlets.add("postgres", url, name="table")
+    assert "sure" not in str(told.value) + "".join(format_exception(told.value))
+
+
+def test_what_a_library_says_is_redacted() -> None:
+    url = parsed("postgresql://u:100%25%20sure@h/d?sslpassword=k%2Fy")
+    words = 'no "100% sure", no 100%25%20sure, no k/y'
+    assert redacted(words, url) == 'no "***", no ***, no ***'
 
 
 def test_an_outlet_goes_on_when_the_database_comes_back(database: str, home: Home, deliverer: Deliverer) -> None:

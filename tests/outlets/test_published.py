@@ -21,7 +21,11 @@ def test_by_name_and_by_digest(home: Home, tmp_path: Path) -> None:
     store, facts = ContentStore(home.store), make_list(home)
     said = publish(tmp_path, store, facts, "pseudonym", list)
     content = (tmp_path / "scores_current.parquet").read_bytes()
-    assert hashlib.sha256(content).hexdigest() == said["sha256"] == facts.digest
+    assert hashlib.sha256(content).hexdigest() == said["sha256"]
+    rows = pq.read_table(tmp_path / "scores_current.parquet")
+    assert rows.drop(["degraded"]).equals(pq.read_table(store.path(facts.digest)))
+    assert rows["degraded"].to_pylist() == [None] * 4
+    assert said["degraded"] is None
     assert (tmp_path / said["file"]).read_bytes() == content
     assert json.loads((tmp_path / "scores_current.json").read_text()) == said == published(tmp_path)
     before = (tmp_path / "scores_current.parquet").stat()
@@ -53,11 +57,33 @@ def test_ids_that_the_vault_does_not_know_any_more_are_left_out(home: Home, tmp_
     assert table["rank"].to_pylist() == [2, 3, 4]
 
 
+def test_a_list_that_stands_on_a_data_fault_says_so(home: Home, tmp_path: Path) -> None:
+    store, file = ContentStore(home.store), tmp_path / "scores_current.parquet"
+    publish(tmp_path, store, make_list(home), "pseudonym", list)
+    facts = make_list(home, fault="The feed usage has dried up.", diagnosed="2024-06-02T00:00:00+00:00")
+    said = publish(tmp_path, store, facts, "pseudonym", list)
+    assert said["degraded"] == {"reason": "The feed usage has dried up.", "feeds": ["usage"]}
+    assert pq.read_table(file)["degraded"].to_pylist() == ["The feed usage has dried up."] * 4
+    again = make_list(home, diagnosed="2024-06-03T00:00:00+00:00")
+    assert again.digest == facts.digest
+    publish(tmp_path, store, again, "pseudonym", list)
+    assert pq.read_table(file)["degraded"].to_pylist() == [None] * 4
+
+
+def test_a_file_of_an_earlier_release_is_written_anew(home: Home, tmp_path: Path) -> None:
+    store, facts = ContentStore(home.store), make_list(home)
+    said = publish(tmp_path, store, facts, "pseudonym", list)
+    (tmp_path / "scores_current.json").write_text(json.dumps({k: v for k, v in said.items() if k != "degraded"}))
+    (tmp_path / "scores_current.parquet").write_bytes(store.read_bytes(facts.digest))
+    publish(tmp_path, store, facts, "pseudonym", list)
+    assert "degraded" in pq.read_schema(tmp_path / "scores_current.parquet").names
+
+
 def test_a_reader_never_sees_a_half(home: Home, tmp_path: Path) -> None:
     store = ContentStore(home.store)
     lists = [make_list(home, shift=0.01 * i, made=f"2024-06-{i + 1:02d}T00:00:00+00:00") for i in range(20)]
     publish(tmp_path, store, lists[0], "pseudonym", list)
-    known, seen, stop = {one.digest for one in lists}, set(), threading.Event()
+    seen, stop = set(), threading.Event()
 
     def read() -> None:
         while not stop.is_set():
@@ -66,8 +92,8 @@ def test_a_reader_never_sees_a_half(home: Home, tmp_path: Path) -> None:
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        for one in lists[1:]:
-            publish(tmp_path, store, one, "pseudonym", list)
+        known = {published(tmp_path)["sha256"]}  # type: ignore[index]
+        known |= {publish(tmp_path, store, one, "pseudonym", list)["sha256"] for one in lists[1:]}
     finally:
         stop.set()
         reader.join()

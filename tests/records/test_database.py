@@ -51,6 +51,7 @@ def fresh(postgres: str, embedded: pytest.MonkeyPatch) -> Iterator[str]:
         "postgresql://u:hidden@h",
         "postgresql://u:hidden@h/",
         "postgresql+asyncpg://u:hidden@h/d",
+        "postgresql://u:half@hidden@h/d",
     ],
 )
 def test_another_form_is_refused(embedded: pytest.MonkeyPatch, url: str) -> None:

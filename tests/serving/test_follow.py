@@ -14,9 +14,10 @@ import pytest
 from churn_platform.champion.projection import POINTER
 from churn_platform.records.files import write_atomic
 from churn_platform.records.home import Home
-from churn_platform.serving.degraded import clear, degraded, mark
+from churn_platform.serving.degraded import clear, degraded, for_vector, mark
 from churn_platform.serving.follow import Follower
 from churn_platform.serving.runtime import Runtime
+from churn_platform.serving.schemas import Degraded
 from tests.serving.champion import make_package
 from tests.serving.conftest import CUSTOMER, Client
 
@@ -178,3 +179,12 @@ def test_no_request_fails_and_no_answer_is_mixed_while_models_are_swapped(
         thread.join()
     assert failed == []
     assert {"8", "9", "10"} <= seen
+
+
+def test_a_vector_that_lacks_what_the_model_reads_is_degraded() -> None:
+    reads = frozenset({"a", "b", "c"})
+    assert for_vector(reads, {"a": 1, "b": None, "c": 2, "mrr": 3}, "2025-07-01", None) is None
+    found = for_vector(reads, {"b": 1}, "2025-07-01", None)
+    assert found == Degraded(reason="The model reads a and 1 more, which is not online.", feeds=[], since="2025-07-01")
+    known = Degraded(reason="a feed has dried up", feeds=["usage"], since="2025-06-01")
+    assert for_vector(reads, {}, "2025-07-01", known) is known

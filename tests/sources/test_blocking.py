@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from churn_platform.errors import DataFaultError
+from churn_platform.sources.blocking import broken_months
 from churn_platform.sources.calendar import Calendar, observe_dates
 from churn_platform.sources.tables import TablePart, TableVersion
 from tests.sources import company
@@ -96,3 +100,47 @@ def test_marks_of_a_part_survive_json() -> None:
     old = {"schema": "table-version/1", "table": "usage", "observation": "2024-03-01",
            "parts": [["2024-02-01", "1" * 64, 1], ["2024-03-01", "0" * 64, 3, "corrected"]]}  # fmt: skip
     assert TableVersion.from_json(old).corrected
+
+
+COUNTS = st.lists(
+    st.tuples(st.integers(0, 60), st.integers(0, 900)).map(lambda one: (one[0], one[0] + one[1])), max_size=30
+)
+
+
+@given(COUNTS, st.sampled_from([0.0, 0.001, 0.05, 0.3]), st.integers(0, 30))
+def test_what_comes_later_changes_no_month(counts: list[tuple[int, int]], tolerance: float, known: int) -> None:
+    months = {f"{2020 + i // 12}-{i % 12 + 1:02}-01": one for i, one in enumerate(counts)}
+    so_far = dict(list(months.items())[:known])
+    found = broken_months(months, tolerance)
+    assert broken_months(so_far, tolerance) == [month for month in found if month in so_far]
+    left = [one for month, one in months.items() if month not in found]
+    broken, rows = sum(one[0] for one in left), sum(one[1] for one in left)
+    assert broken < 3 or broken <= tolerance * rows, "what is left is what the contract tolerates"
+
+
+@pytest.mark.parametrize(
+    ("counts", "found"),
+    [
+        ([(2, 1000), (0, 1000), (30, 1000)], [2]),  # the month with the fault, not the one with two odd rows
+        ([(0, 1000)] * 3 + [(900, 1000)] + [(0, 1000)] * 3, [3]),
+        ([(2, 10)], []),
+        ([(0, 30_000), (20, 1000)], []),  # quarantine is enough
+        ([(0, 30_000), (60, 1000)], [1]),
+    ],
+)
+def test_which_months(counts: list[tuple[int, int]], found: list[int]) -> None:
+    months = [f"2024-{i + 1:02}-01" for i in range(len(counts))]
+    assert broken_months(dict(zip(months, counts, strict=True)), 0.001) == [months[i] for i in found]
+
+
+def test_why_a_subscription_ended_is_never_blocked(door: Door, frames: company.Frames, tmp_path: Path) -> None:
+    """A blank there would make an involuntary end a departure."""
+
+    def by_ends(value: dict[str, Any]) -> None:
+        del value["tables"]["churn_events"]
+        value["label"] = {"source": "subscription_end", "kind_column": "plan", "involuntary": ["unpaid"]}
+        value["tables"]["subscriptions"]["columns"]["plan"] = {"type": "category", "allowed": ["never"]}
+
+    contract, source = company.contract(by_ends), company.write(frames, tmp_path / "source")
+    with pytest.raises(DataFaultError, match="plan"):
+        door.admit(contract, source, [], tables=["subscriptions"], block=True)

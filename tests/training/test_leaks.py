@@ -390,3 +390,21 @@ def test_what_was_let_pass_is_told_by_the_training_set(store: ContentStore) -> N
         {"column": "nps", "kind": "separates", "evidence": "it ranks.", "review": "asked before; J. Doe"}
     ]
     assert again.load(store).label.tolist() == made.load(store).label.tolist()
+
+
+def test_a_finding_about_a_generated_feature_leads_to_its_columns_too() -> None:
+    contract = parse_contract(copy.deepcopy(simulator.contract()))
+    found = origins(
+        contract, None, ["usage_logins_mean_30d", "usage_logins_sum_trend_7d", "anomaly_score", "logins_30d"]
+    )
+    assert found["usage_logins_mean_30d"] == {"usage.logins"}
+    assert "usage.logins" in found["usage_logins_sum_trend_7d"]
+    assert "usage_minutes_mean_30d" not in found
+    assert {"usage.logins", "subscriptions.mrr"} <= found["anomaly_score"]
+    assert "segment" not in found
+    value = copy.deepcopy(simulator.contract())
+    value["tables"]["usage"]["columns"]["logins"]["leak_reviewed"] = "counted by the product itself; J. Doe"
+    reviewed = parse_contract(value)
+    places = origins(reviewed, None, ["usage_logins_mean_30d"])
+    (passed,) = apply_reviews([Leak("separates", "usage_logins_mean_30d", "it ranks.", "Out.")], reviewed, places)
+    assert passed.review == "counted by the product itself; J. Doe"

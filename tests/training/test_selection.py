@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from churn_platform.errors import TrainingError
-from churn_platform.evaluation.splits import temporal_split
+from churn_platform.evaluation.splits import split_without, temporal_split
 from churn_platform.training.selection import LEAST_LEAVERS, Selection, psi, select
 from churn_platform.training.selection_months import STEPS, check_months, selection_months
 from churn_platform.training.selection_page import page
@@ -101,10 +101,11 @@ def test_few_departures_choose_nothing_and_say_so() -> None:
     assert "fold" in select(rows(), []).note
 
 
-def test_outcomes_after_the_months_of_the_choice_change_nothing(chosen: Selection) -> None:
-    """The rows hold the months of the choice alone; inside them a fold learns only from what was known by then."""
+def test_inside_the_months_of_the_choice_a_fold_learns_from_what_was_known_by_then(chosen: Selection) -> None:
     made = rows()
-    for learn, judge in made.folds(30, 0):
+    folds = made.folds(30, 0)
+    assert folds
+    for learn, judge in folds:
         assert max(made.month[learn]) < min(made.month[judge])
     assert set(made.month) == set(chosen.months)
 
@@ -175,3 +176,27 @@ def test_psi_is_nothing_for_the_same_and_much_for_another() -> None:
     assert psi(one, other + 2) > 1
     assert psi(one, np.full(5_000, np.nan)) > 1
     assert psi(np.full(50, np.nan), np.full(50, np.nan)) == 0
+
+
+@given(
+    count=st.integers(6, 39), horizon=st.sampled_from([30, 60, 90]), back=st.integers(1, 4), leavers=st.integers(5, 900)
+)
+def test_a_month_with_a_data_fault_moves_no_month_of_the_choice_among_the_judging(
+    count: int, horizon: int, back: int, leavers: int
+) -> None:
+    faulty = months(count)[-back]
+    found = selection_months(labels(count, leavers), horizon, 0)
+    rest = [month for month in months(count) if month != faulty]
+    split = split_without(rest, [faulty], horizon, 0)
+    assert faulty not in (*split.train, *split.holdout, *split.embargoed)
+    assert all(faulty not in (*learn, *validate) and learn and validate for learn, validate in split.folds)
+    whole = temporal_split(months(count), horizon, 0)
+    if set(whole.holdout) != {faulty}:
+        check_months(found, split)
+        assert set(split.holdout) == set(whole.holdout) - {faulty}
+
+
+def test_where_only_the_faulty_month_would_judge_another_does() -> None:
+    split = split_without(months(4)[:-1], months(4)[-1:], 30, 0)
+    assert split == temporal_split(months(4)[:-1], 30, 0)
+    assert split_without(months(12), [], 30, 0) == temporal_split(months(12), 30, 0)

@@ -30,12 +30,13 @@ class Banded:
     """An aggregate that is put together from those of bands, so that one pass without conditions serves all windows.
 
     Attributes:
-        kind: ``count`` of rows, ``known`` values, their sum (``added``), that of their ``squares``, their ``max``.
+        kind: ``count`` of rows, ``known`` values, their sum (``added``), that of their ``squares``, how many are too
+            large to be squared (``over``), their ``max``.
         column: of the values; empty for ``count``.
         first, last: the bands, both included.
     """
 
-    kind: Literal["count", "known", "added", "squares", "max"]
+    kind: Literal["count", "known", "added", "squares", "over", "max"]
     column: str
     first: int
     last: int

@@ -151,9 +151,15 @@ class Generation:
         return {view.name: view for view in self.views}
 
     @cached_property
+    def served(self) -> tuple[View, ...]:
+        """The views that a whole vector consists of: one that was declared and not materialized yet is none of them,
+        so that a new view disturbs no reader. Where none was ever materialized, all."""
+        return tuple(view for view in self.views if view.observed is not None) or self.views
+
+    @cached_property
     def layout(self) -> str:
-        """One digest (16 hexadecimal digits) over the layouts of all views: what a whole vector consists of."""
-        parts = [[view.name, view.layout.digest.hex()] for view in self.views]
+        """One digest (16 hexadecimal digits) over the layouts of its views: what a whole vector consists of."""
+        parts = [[view.name, view.layout.digest.hex()] for view in self.served]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def to_bytes(self) -> bytes:

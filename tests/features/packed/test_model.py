@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from churn_platform.features.online import OnlineReader, Vector
+from churn_platform.features.packed.layout import Column, Layout, ViewSpec
 from churn_platform.features.packed.lmdb_store import LmdbStore
 from churn_platform.features.packed.redis_store import RedisStore
 from churn_platform.features.packed.store import Building, PackedStore, leaving_out
+from churn_platform.records.home import Home
 from tests.features.packed.conftest import KEYS, LAYOUT, SPECS, Rows, materialize, row, state, table
 
 CUSTOMERS = ["a", "b", "c"]
@@ -184,3 +188,16 @@ def test_who_is_left_out_has_departed(store: PackedStore) -> None:
     assert departed == {"a": 2}
     materialize(store, delivered)
     assert set(state(store, CUSTOMERS)[1][VIEWS[0]]) == set(CUSTOMERS), "who is in the table again is served again"
+
+
+def test_a_view_that_is_declared_and_not_materialized_disturbs_no_reader(store: PackedStore, tmp_path: Path) -> None:
+    materialize(store, dict.fromkeys(CUSTOMERS, (2, 2, 1.0, "x")))
+    reader = OnlineReader(Home.open(tmp_path), store=store)
+    at = datetime(1970, 1, 2, tzinfo=UTC)
+    before = reader.get(["a"], at=at)["a"]
+    assert isinstance(before, Vector)
+    store.declare({**SPECS, "later": ViewSpec(Layout((Column("more", "number"),)), timedelta(days=45))})
+    found = reader.get(["a"], at=at)["a"]
+    assert isinstance(found, Vector)
+    assert (dict(found), found.layout) == (dict(before), before.layout)
+    assert "more" not in reader.features
