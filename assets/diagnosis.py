@@ -53,6 +53,7 @@ def diagnosis(tables: Sequence[str]) -> dg.AssetsDefinition:
                 tables={table: step.read(f"sources/{table}", month, into=month) for table in tables},
                 features=partial(step.read, "customer_features", into=month),
                 labels=partial(step.read, "churn_labels", into=month),
+                blocked=step.read("customer_features", month, into=month).get("blocked", {}),
             )
             found[month] = examine(examined, champion, store.contract, store=store.objects)
             made = found[month]

@@ -120,14 +120,16 @@ def _feed_is_missing(refs: Refs) -> bool:
 
 
 def _alert(home: Home, answer: Answer) -> None:
+    columns = ", ".join(f"{answer.subject}.{column}" for column in answer.columns)
+    mend = "Correct the rows" if columns else "Bring the missing rows"
     raise_alert(
         home,
         key=answer.key,
         kind="data_fault",
         severity="page",
-        title=f"The feed {answer.subject} has dried up",
+        title=f"{columns} cannot be trusted" if columns else f"The feed {answer.subject} has dried up",
         detail=f"{answer.reason} Nothing is learned from {answer.month}, and predictions are marked as "
-        "degraded. Bring the missing rows; the platform then carries them on by itself.",
+        f"degraded. {mend}; the platform then carries them on by itself.",
         month=answer.month,
         feed=answer.subject,
     )

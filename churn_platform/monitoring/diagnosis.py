@@ -1,6 +1,7 @@
 """What is wrong, before anything is done about it: a pure function from signals to a diagnosis with its response.
 
-- **data fault**: a feed has (almost) dried up. Nothing may be learned from it; predictions are marked.
+- **data fault**: a feed has (almost) dried up, or a column cannot be trusted that the champion reads. Nothing may be
+  learned from it; predictions are marked.
 - **concept change**: on months with certain labels the model ranks worse than it did when it was judged. Learn again.
 - **calibration lost**: the model ranks as before, but more (or fewer) customers leave than it says. Recalibrate: a
   price rise, for one, leaves AUC intact. Departures known so far count as soon as their window has passed: what is
@@ -53,6 +54,21 @@ class Feed:
     @property
     def dried_up(self) -> bool:
         return self.usual >= FEED_ROWS and self.rows < FEED_SHARE * self.usual
+
+
+@dataclass(frozen=True)
+class Untrusted:
+    """A column that breaks its rules beyond the tolerance, read by features of the champion that are blank therefore.
+
+    Attributes:
+        why: what is wrong with it, for people.
+        features: their names.
+    """
+
+    table: str
+    column: str
+    why: str
+    features: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -125,6 +141,7 @@ class Signals:
     outcome: Outcome | None
     ranking: Ranking | None
     earlier: Outcome | None = None
+    untrusted: tuple[Untrusted, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +150,7 @@ class Diagnosis:
 
     Attributes:
         reason: one sentence for people.
-        feeds: the feeds that have dried up.
+        feeds: the tables that have dried up, or of which a column cannot be trusted.
         signals: what it was found from.
     """
 
@@ -163,6 +180,9 @@ class Diagnosis:
         s = self.signals
         lines = [f"**{self.kind.replace('_', ' ')}** → {self.response}. {self.reason}", ""]
         lines += [f"- {f.table}: {f.rows:,} rows became known, usually {f.usual:,.0f}" for f in s.feeds]
+        lines += [
+            f"- {u.table}.{u.column} is not used: {u.why}; without it: {', '.join(u.features)}" for u in s.untrusted
+        ]
         for outcome in (s.outcome, s.earlier):
             if outcome is None:
                 continue
@@ -185,10 +205,16 @@ class Diagnosis:
 def diagnose(signals: Signals) -> Diagnosis:
     """The diagnosis of a month."""
     dry = [feed for feed in signals.feeds if feed.dried_up]
+    reasons = []
     if dry:
         told = "; ".join(f"{feed.table} brought {feed.rows:,} rows, usually {feed.usual:,.0f}" for feed in dry)
-        reason = f"A feed has dried up: {told}. What is made from it cannot be trusted."
-        return Diagnosis(signals.month, "data_fault", reason, tuple(feed.table for feed in dry), signals)
+        reasons.append(f"A feed has dried up: {told}. What is made from it cannot be trusted.")
+    if signals.untrusted:
+        told = "; ".join(f"{one.table}.{one.column} ({one.why})" for one in signals.untrusted)
+        reasons.append(f"The champion reads what cannot be trusted: {told}.")
+    if reasons:
+        tables = dict.fromkeys([*(feed.table for feed in dry), *(one.table for one in signals.untrusted)])
+        return Diagnosis(signals.month, "data_fault", " ".join(reasons), tuple(tables), signals)
     ranking, outcome = signals.ranking, signals.outcome
     if ranking is not None and ranking.auc + Z * ranking.deviation < ranking.judged - AUC_LOSS:
         reason = (

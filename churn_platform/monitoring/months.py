@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from churn_platform.features.catalogue import Feature, catalogue_for
 from churn_platform.features.labels import outcome_table
-from churn_platform.monitoring.diagnosis import Diagnosis, Outcome, Ranking, Signals, diagnose
+from churn_platform.monitoring.diagnosis import Diagnosis, Outcome, Ranking, Signals, Untrusted, diagnose
 from churn_platform.monitoring.report import DriftReport, drift_report
-from churn_platform.monitoring.signals import MonthScores, feeds_of
+from churn_platform.monitoring.signals import MonthScores, feeds_of, untrusted_columns
 from churn_platform.sources.contract import Contract
 from churn_platform.sources.tables import TableVersion
 
@@ -71,6 +71,7 @@ class Examined:
         tables: table → the reference of what was known of it by the month.
         features: month → the reference of its feature table.
         labels: month → the reference of its labels.
+        blocked: the month's features that are blank because of a column that cannot be trusted, and why.
     """
 
     month: str
@@ -79,6 +80,7 @@ class Examined:
     tables: Mapping[str, Mapping[str, Any]]
     features: Callable[[str], Mapping[str, Any]]
     labels: Callable[[str], Mapping[str, Any]]
+    blocked: Mapping[str, str] = field(default_factory=dict)
 
 
 def examine(examined: Examined, champion: Mapping[str, Any], contract: Contract, *, store: ContentStore) -> Diagnosis:
@@ -93,9 +95,11 @@ def examine(examined: Examined, champion: Mapping[str, Any], contract: Contract,
     drift = store.read_json(examined.drift)
     versions = {t: TableVersion.from_json(store.read_json(str(ref["digest"]))) for t, ref in examined.tables.items()}
     outcome = earlier = ranking = None
+    untrusted: tuple[Untrusted, ...] = ()
     if contract.shape == "relational":
         with exported(store, champion["package"]) as folder:
             model = load_package(folder, digest=champion["model"])
+        untrusted = untrusted_columns(versions, examined.blocked, {feature.name for feature in model.features})
         outcome, earlier, ranking = _outcomes(examined, champion, contract, model, store)
     return diagnose(
         Signals(
@@ -107,6 +111,7 @@ def examine(examined: Examined, champion: Mapping[str, Any], contract: Contract,
             outcome=outcome,
             ranking=ranking,
             earlier=earlier,
+            untrusted=untrusted,
         )
     )
 

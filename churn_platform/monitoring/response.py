@@ -16,6 +16,7 @@ class Answer:
     Attributes:
         key: the same for the same month and action: it is asked once.
         subject: the month whose departures a recalibration goes by, or the feed of an alert.
+        columns: of the feed, that cannot be trusted; none where it has dried up.
     """
 
     action: Action
@@ -23,6 +24,7 @@ class Answer:
     reason: str
     month: str
     subject: str = ""
+    columns: tuple[str, ...] = ()
 
 
 def respond(diagnoses: Sequence[Mapping[str, Any]], answered: Collection[str]) -> list[Answer]:
@@ -61,7 +63,13 @@ def month_of_run(key: str) -> str | None:
 def _answers(diagnosis: Mapping[str, Any]) -> list[Answer]:
     month, response, reason = str(diagnosis["month"]), diagnosis["response"], str(diagnosis["reason"])
     if response == "mark":
-        return [Answer("alert", f"data_fault:{feed}:{month}", reason, month, feed) for feed in diagnosis["feeds"]]
+        columns: dict[str, list[str]] = {}
+        for one in diagnosis["signals"].get("untrusted", ()):
+            columns.setdefault(str(one["table"]), []).append(str(one["column"]))
+        return [
+            Answer("alert", f"data_fault:{feed}:{month}", reason, month, feed, tuple(columns.get(feed, ())))
+            for feed in diagnosis["feeds"]
+        ]
     if response == "retrain":
         return [Answer("retrain", f"retrain:{month}", reason, month)]
     outcome = diagnosis["signals"].get("outcome")

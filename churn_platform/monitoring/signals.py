@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 from churn_platform.evaluation.metrics import Floats, auc, sigmoid
 from churn_platform.features.month import lacking
 from churn_platform.features.observation import instant
-from churn_platform.monitoring.diagnosis import Feed, Outcome, Ranking, auc_deviation
+from churn_platform.monitoring.diagnosis import Feed, Outcome, Ranking, Untrusted, auc_deviation
 from churn_platform.sources.tables import TableVersion
 
 if TYPE_CHECKING:
@@ -44,6 +44,26 @@ def feeds_of(versions: Mapping[str, TableVersion], months: Sequence[str], month:
         if usual := brought[-USUAL_MONTHS:]:
             found.append(Feed(table, rows.get(month, 0), float(statistics.median(usual))))
     return tuple(found)
+
+
+def untrusted_columns(
+    versions: Mapping[str, TableVersion], blocked: Mapping[str, str], reads: Collection[str]
+) -> tuple[Untrusted, ...]:
+    """The columns for which features that a model reads are blank.
+
+    Args:
+        versions: table → what was known of it by the month.
+        blocked: feature → why it is blank for some customers, in the words of the table's part.
+        reads: the features of the model.
+    """
+    hurt = {feature: why for feature, why in blocked.items() if feature in reads}
+    found: dict[tuple[str, str], Untrusted] = {}
+    for table, version in versions.items():
+        for column, why in [told for part in version.parts for told in part.blocked]:
+            features = tuple(sorted(feature for feature, words in hurt.items() if why in words))
+            if features:
+                found[(table, column)] = Untrusted(table, column, why, features)
+    return tuple(found.values())
 
 
 class MonthScores:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +17,7 @@ from churn_platform.champion.model import ChampionModel
 from churn_platform.champion.package import load_package
 from churn_platform.evaluation.metrics import sigmoid
 from churn_platform.monitoring.months import Examined, examine
+from churn_platform.monitoring.response import respond
 from churn_platform.monitoring.signals import LEAST_EACH, MonthScores, feeds_of
 from churn_platform.records.store import ContentStore
 from churn_platform.sources.tables import TablePart, TableVersion
@@ -195,6 +196,8 @@ class Place:
         self.asked: set[str] = set()
         self.times: dict[str, float] = {}
         self.usage = dict.fromkeys(MONTHS, 1000)
+        self.blocked: dict[str, str] = {}
+        self.bad: tuple[tuple[str, str], ...] = ()
         self.contract: Any = SimpleNamespace(
             shape="relational",
             label=SimpleNamespace(source="churn_events", gap_days=0, horizon_days=HORIZON),
@@ -226,6 +229,8 @@ class Place:
 
         rows = {key: count for key, count in self.usage.items() if key <= month}
         versions = {"usage": table("usage", rows), "churn_events": table("churn_events", dict.fromkeys(rows, 60))}
+        parts = versions["usage"].parts
+        versions["usage"] = replace(versions["usage"], parts=(*parts[:-1], replace(parts[-1], blocked=self.bad)))
         drift = self.store.put_json(
             {"share_drifted": 0.4, "drifted": True, "columns": [{"name": "mrr", "verdict": "shifted"}]}
         )
@@ -239,6 +244,7 @@ class Place:
             },
             features=features,
             labels=labels,
+            blocked=self.blocked,
         )
         return examine(examined, self.champion, self.contract, store=self.store)
 
@@ -294,3 +300,22 @@ def test_a_flat_file_has_no_months_to_answer_for(place: Place) -> None:
     place.contract.shape = "snapshot"
     found = place.examine("2024-09-01")
     assert (found.signals.outcome, found.signals.ranking, found.signals.feeds) == (None, None, ())
+
+
+def test_a_column_that_cannot_be_trusted_and_that_the_champion_reads(place: Place, model: ChampionModel) -> None:
+    why = "usage.logins must be at least 0, but 90 of 100 rows break this"
+    place.bad = (("logins", why), ("errors", "usage.errors must be a number"))
+    read = model.features[0].name
+    place.blocked = {"not_read": f"{why} (rows known by 2024-09-01)"}
+    assert place.examine("2024-09-01").kind == "covariate_shift", "the champion does without"
+    place.blocked[read] = f"{why} (rows known by 2024-09-01)"
+    found = place.examine("2024-09-01")
+    assert (found.kind, found.response, found.feeds) == ("data_fault", "mark", ("usage",))
+    assert "usage.logins" in found.reason
+    assert "errors" not in found.reason
+    (told,) = found.to_json()["signals"]["untrusted"]
+    assert told == {"table": "usage", "column": "logins", "why": why, "features": [read]}
+    (alert,) = respond([found.to_json()], ())
+    assert (alert.action, alert.subject, alert.columns) == ("alert", "usage", ("logins",))
+    place.usage["2024-09-01"] = 0
+    assert "dried up" in place.examine("2024-09-01").reason
