@@ -297,7 +297,6 @@ def online_features(
         dg.AssetDep("customer_features", partition_mapping=NEWEST),
         dg.AssetDep("churn_labels", partition_mapping=NEWEST),
     ],
-    automation_condition=dg.AutomationCondition.on_cron("0 3 * * *"),
     check_specs=[
         must_hold(
             "feature_skew",

@@ -66,6 +66,12 @@ class Settings(BaseSettings):
     sensor_seconds: int = Field(
         default=10, ge=1, description="How often the sensors look for new data and new reports."
     )
+    settle_seconds: int = Field(
+        default=15,
+        ge=0,
+        description="Files of the source that changed less than so many seconds ago may still be copied: nothing is "
+        "asked for until they rest, or have not rested for twenty times as long.",
+    )
     source_poll_seconds: int = Field(
         default=300, ge=1, description="How often a database or bucket is looked at for new rows."
     )

@@ -27,6 +27,7 @@ from churn_platform.sources import present
 from churn_platform.sources.calendar import Calendar, observe_dates
 from churn_platform.sources.location import SourceLocation, find_location, load_location
 from churn_platform.sources.refresh import refresh
+from churn_platform.sources.settling import still_arriving
 from resources import orphans, runner
 
 LOCK = "pipeline.lock"
@@ -101,6 +102,8 @@ def next_step(found: dg.DagsterInstance, home: Home) -> Asked | Nothing:
     work = flow.plan()
     if not work.assets:
         return AtRest("everything is up to date")
+    if (name := still_arriving(home, flow.location, settings().settle_seconds)) is not None:
+        return Nothing(f"a delivery is under way: {name} has just changed")
     question = digest_of([work.stale, work.reasons, flow.location.fingerprints()])
     why = _why(work)
     return Asked(

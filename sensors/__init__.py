@@ -14,6 +14,6 @@ def all_sensors() -> list[dg.SensorDefinition]:
 
 
 def all_schedules() -> list[dg.ScheduleDefinition]:
-    from sensors.respond import monthly_training
+    from sensors.respond import monthly_training, nightly_skew
 
-    return [monthly_training()]
+    return [monthly_training(), nightly_skew()]

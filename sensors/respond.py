@@ -70,6 +70,28 @@ def monthly_training() -> dg.ScheduleDefinition:
     return _monthly
 
 
+def nightly_skew() -> dg.ScheduleDefinition:
+    """What is online is compared with history each night: it may change without a new month, by what is pushed."""
+
+    @dg.schedule(
+        name="nightly_skew",
+        cron_schedule="30 3 * * *",
+        job_name="everything",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Each night: feature_skew, where something is online. A difference fails the run, and is told.",
+    )
+    def _nightly(context: dg.ScheduleEvaluationContext) -> Any:
+        from churn_platform.records.home import Home
+        from churn_platform.records.refs import Refs
+
+        if Refs(Home.open().refs).find("online_features") is None:
+            return dg.SkipReason("nothing is online yet")
+        return dg.RunRequest(asset_selection=[dg.AssetKey("feature_skew")])
+
+    return _nightly
+
+
 def run_failure() -> dg.SensorDefinition:
     """An alert for each run that has failed."""
 

@@ -40,6 +40,7 @@ def entered(root: Path) -> Iterator[Home]:
     before = dict(os.environ)
     os.environ.pop("CHURN_AS_OF", None)
     os.environ["CHURN_HOME"] = str(root)
+    os.environ["CHURN_SETTLE_SECONDS"] = "0"
     settings.reload()
     enter_home()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -110,3 +111,22 @@ def test_overrides_replace_resources() -> None:
 
     other = MlflowResource()
     assert build_defs(mlflow=other).resources["mlflow"] is other
+
+
+def test_what_is_online_is_compared_each_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dagster as dg
+
+    from churn_platform import settings
+    from churn_platform.records.home import Home
+    from churn_platform.records.refs import Refs
+    from sensors import all_schedules
+
+    monkeypatch.setenv("CHURN_HOME", str(tmp_path))
+    settings.reload()
+    (nightly,) = [one for one in all_schedules() if one.name == "nightly_skew"]
+    home = Home.open()
+    with dg.instance_for_test() as found, dg.build_schedule_context(instance=found) as context:
+        assert not nightly.evaluate_tick(context).run_requests
+        Refs(home.refs).set("online_features", None, {"digest": "0" * 64})
+        (asked,) = nightly.evaluate_tick(context).run_requests or ()
+    assert asked.asset_selection == [dg.AssetKey("feature_skew")]
