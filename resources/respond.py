@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -133,6 +135,24 @@ def _alert(home: Home, answer: Answer) -> None:
         month=answer.month,
         feed=answer.subject,
     )
+
+
+@contextmanager
+def told_if_it_fails(home: Home, sensor: str) -> Iterator[None]:
+    """A look that fails says so, once a day for the same words: while it does, the platform stands still."""
+    try:
+        yield
+    except Exception as error:
+        words = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+        raise_alert(
+            home,
+            key=f"sensor_failed:{sensor}:{digest_of(words)[:16]}:{clock.wall():%Y-%m-%d}",
+            kind="sensor_failed",
+            severity="page",
+            title=f"The sensor {sensor} fails",
+            detail=f"{words} (its ticks in the Dagster UI have the whole trace). Until then it asks for nothing.",
+        )
+        raise
 
 
 def failure_alert(context: dg.RunFailureSensorContext, home: Home) -> None:

@@ -24,8 +24,11 @@ def new_data() -> dg.SensorDefinition:
     def _new_data(context: dg.SensorEvaluationContext) -> Any:
         from churn_platform.records.home import Home
         from resources.carry import Nothing, next_step
+        from resources.respond import told_if_it_fails
 
-        asked = next_step(context.instance, Home.open())
+        home = Home.open()
+        with told_if_it_fails(home, "new_data"):
+            asked = next_step(context.instance, home)
         return dg.SkipReason(asked.why) if isinstance(asked, Nothing) else asked.request()
 
     return _new_data

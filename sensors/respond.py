@@ -23,9 +23,11 @@ def drift() -> dg.SensorDefinition:
     )
     def _drift(context: dg.SensorEvaluationContext) -> Any:
         from churn_platform.records.home import Home
-        from resources.respond import answer_reports
+        from resources.respond import answer_reports, told_if_it_fails
 
-        return answer_reports(context.instance, Home.open(), context.cursor)
+        home = Home.open()
+        with told_if_it_fails(home, "drift"):
+            return answer_reports(context.instance, home, context.cursor)
 
     return _drift
 
@@ -43,9 +45,11 @@ def new_labels() -> dg.SensorDefinition:
     )
     def _new_labels(context: dg.SensorEvaluationContext) -> Any:
         from churn_platform.records.home import Home
-        from resources.respond import training_by_age
+        from resources.respond import told_if_it_fails, training_by_age
 
-        return training_by_age(context.instance, Home.open())
+        home = Home.open()
+        with told_if_it_fails(home, "new_labels"):
+            return training_by_age(context.instance, home)
 
     return _new_labels
 
@@ -63,9 +67,11 @@ def monthly_training() -> dg.ScheduleDefinition:
     )
     def _monthly(context: dg.ScheduleEvaluationContext) -> Any:
         from churn_platform.records.home import Home
-        from resources.respond import training_by_age
+        from resources.respond import told_if_it_fails, training_by_age
 
-        return training_by_age(context.instance, Home.open())
+        home = Home.open()
+        with told_if_it_fails(home, "monthly_training"):
+            return training_by_age(context.instance, home)
 
     return _monthly
 

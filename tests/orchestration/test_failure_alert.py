@@ -6,10 +6,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
+import pytest
 
+from churn_platform import settings
 from churn_platform.errors import BusyError, DataFaultError
 from churn_platform.monitoring.alerts import alerts
 from churn_platform.records.home import Home
+from resources import carry, respond
 from resources.respond import failure_alert
 
 
@@ -52,3 +55,28 @@ def test_a_home_that_is_busy_is_no_failure(tmp_path: Path) -> None:
     with dg.instance_for_test() as found:
         _fail(found, home, BusyError("Another process (pid 7) holds this home to make its assets.", mend="Wait."))
     assert alerts(home) == []
+
+
+@pytest.mark.parametrize("name", ["new_data", "drift", "new_labels"])
+def test_a_sensor_that_fails_is_told_and_still_fails(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sensors import all_sensors
+
+    def broken(*_: object) -> None:
+        raise KeyError("month")
+
+    monkeypatch.setenv("CHURN_HOME", str(tmp_path))
+    settings.reload()
+    monkeypatch.setattr(carry, "next_step", broken)
+    monkeypatch.setattr(respond, "answer_reports", broken)
+    monkeypatch.setattr(respond, "training_by_age", broken)
+    (sensor,) = [one for one in all_sensors() if one.name == name]
+    with dg.instance_for_test() as found, dg.build_sensor_context(instance=found) as context:
+        for _ in range(2):
+            with pytest.raises(KeyError, match="month"):
+                sensor.evaluate_tick(context)
+    (alert,) = alerts(Home.open(tmp_path))
+    assert alert.kind == "sensor_failed"
+    assert name in alert.title
+    assert "KeyError: 'month'" in alert.detail
