@@ -39,6 +39,7 @@ def diagnosis(tables: Sequence[str]) -> dg.AssetsDefinition:
         **monthly(),
     )
     def _diagnosis(context: dg.AssetExecutionContext, lineage: LineageResource, store: StoreResource) -> Iterator[Any]:
+        from churn_platform.monitoring.alerts import resolve
         from churn_platform.monitoring.months import Examined, examine
         from churn_platform.serving.degraded import clear, mark
 
@@ -65,6 +66,7 @@ def diagnosis(tables: Sequence[str]) -> dg.AssetsDefinition:
                 mark(store.home, month=newest.month, reason=newest.reason, feeds=newest.feeds)
             else:
                 clear(store.home)
+                resolve(store.home, lambda alert: alert.kind == "data_fault")
         yield from step.result(
             per_partition={
                 month: {

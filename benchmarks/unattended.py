@@ -265,7 +265,7 @@ def run(bench: Bench) -> Iterator[Figure]:
                 print(_line(lived[-1]), file=sys.stderr, flush=True)
             asking.stop()
             runs = company.runs()
-            alerts = company.churn("alerts", "--last", "1000")["alerts"]
+            alerts = company.churn("alerts", "--all", "--last", "1000")["alerts"]
         finally:
             left = company.stop()
     yield from figures(bench, lived, runs, alerts, asking, left)

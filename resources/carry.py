@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from churn_platform import clock
 from churn_platform.errors import BusyError, SourceError
-from churn_platform.monitoring.alerts import raise_alert
+from churn_platform.monitoring.alerts import Alert, raise_alert, resolve
 from churn_platform.records.home import Home
 from churn_platform.records.leftovers import sweep_home
 from churn_platform.records.lock import exclusive, is_held
@@ -35,6 +36,9 @@ FLOW = frozenset({runner.TABLES, "sources", "customers", "selection", "features"
 FLOWING = frozenset({"scores_current", "scores_outlet"})
 """Groups and assets that follow the data by themselves. Learning is asked for, never carried; the choice of generated
 features is made anew where the history has reached its next step, and what the champion reads is made all the same."""
+NIGHTLY = frozenset({"feature_skew"})
+"""What is looked after each night, by a schedule: a difference between what is served and history is told then, and
+stops no month."""
 TRAINING = ("training_set", "challenger", "evaluation", "gate", "champion", "champion_bento")
 RECALIBRATION = ("recalibration", "champion", "champion_bento")
 UNDER_WAY = (
@@ -101,6 +105,7 @@ def next_step(found: dg.DagsterInstance, home: Home) -> Asked | Nothing:
         return flow
     work = flow.plan()
     if not work.assets:
+        resolve(home, partial(_is_over, Refs(home.refs)))
         return AtRest("everything is up to date")
     if (name := still_arriving(home, flow.location, settings().settle_seconds)) is not None:
         return Nothing(f"a delivery is under way: {name} has just changed")
@@ -112,6 +117,19 @@ def next_step(found: dg.DagsterInstance, home: Home) -> Asked | Nothing:
         tags={"churn/reason": why, "churn/month": flow.calendar.observations[-1]},
         run_config={},
     )
+
+
+def _is_over(refs: Refs, alert: Alert) -> bool:
+    """Whether what an alert is about has ended well, now that the flow of data is at rest: a source that can be read,
+    an asset that was made since."""
+    if alert.kind == "source":
+        return True
+    if alert.kind != "run_failed":
+        return False
+    asset = alert.key.split(":")[1]
+    made = [refs.find(asset), *(refs.find(asset, key) for key in refs.partitions(asset))]
+    known = [str(ref["made_at"]) for ref in made if ref is not None]
+    return max(known) > alert.raised_at if known else asset in ("carry_on", "its start")
 
 
 def not_settled(found: dg.DagsterInstance, home: Home) -> str | None:
@@ -182,7 +200,7 @@ class Flow:
     def plan(self) -> Plan:
         """What is stale in it."""
         groups = runner.groups_of(self.defs)
-        flowing = {asset for asset, group in groups.items() if group in FLOW} | FLOWING
+        flowing = {asset for asset, group in groups.items() if group in FLOW and asset not in NIGHTLY} | FLOWING
         return runner.plan(self.home, self.defs, self.calendar.observations, self.location, {}, among=flowing)
 
     def behind(self, *assets: str) -> set[str]:

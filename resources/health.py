@@ -58,6 +58,18 @@ def failing(found: dg.DagsterInstance) -> dict[str, str]:
     return told
 
 
+def looks(found: dg.DagsterInstance) -> dict[str, float | None]:
+    """Sensors that are on: name → seconds since the last look; None where there was none."""
+    from dagster._core.definitions.run_request import InstigatorType
+
+    told: dict[str, float | None] = {}
+    for state in found.all_instigator_state(instigator_type=InstigatorType.SENSOR):
+        if state.is_running:
+            ticks = found.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
+            told[state.instigator_name] = time.time() - ticks[0].timestamp if ticks else None
+    return told
+
+
 def stuck(found: dg.DagsterInstance, *, daemon_is_down: bool) -> list[str]:
     """Runs that are said to be running by a process that is gone (:mod:`resources.orphans`)."""
     return [run.run_id for run in orphans(found, daemon_is_down=daemon_is_down)]

@@ -12,7 +12,7 @@ import dagster as dg
 
 from churn_platform import clock
 from churn_platform.errors import BusyError
-from churn_platform.monitoring.alerts import raise_alert
+from churn_platform.monitoring.alerts import raise_alert, resolve
 from churn_platform.monitoring.response import Answer, due_by_age, first_to_run, month_of_run, respond
 from churn_platform.records.home import Home
 from churn_platform.records.provenance import digest_of
@@ -139,9 +139,11 @@ def _alert(home: Home, answer: Answer) -> None:
 
 @contextmanager
 def told_if_it_fails(home: Home, sensor: str) -> Iterator[None]:
-    """A look that fails says so, once a day for the same words: while it does, the platform stands still."""
+    """A look that fails says so, once a day for the same words: while it does, the platform stands still. One that does
+    not is the end of it."""
     try:
         yield
+        resolve(home, lambda alert: alert.key.startswith(f"sensor_failed:{sensor}:"))
     except Exception as error:
         words = f"{type(error).__name__}: {error}".splitlines()[0][:500]
         raise_alert(

@@ -14,6 +14,8 @@ from churn_platform.records.home import Home
 LATE_SECONDS: Final = 150.0
 """A daemon speaks every half minute; on a busy machine it may be late."""
 STARTING_SECONDS: Final = 120.0
+BLIND_SECONDS: Final = 600.0
+"""A sensor looks every few seconds, or once a minute; one look may take its time."""
 
 
 def checks(home: Home) -> Iterator[tuple[str, Check]]:
@@ -21,7 +23,7 @@ def checks(home: Home) -> Iterator[tuple[str, Check]]:
     yield "Dagster", partial(instance_is_sound, home)
     if _is_made(home):
         yield "daemon", partial(daemon_speaks, daemon)
-        yield "sensors", sensors_succeed
+        yield "sensors", partial(sensors_succeed, daemon)
         yield "runs", partial(no_run_is_stuck, daemon)
 
 
@@ -70,16 +72,22 @@ def daemon_speaks(daemon: Program | None) -> Finding:
     return well("daemon", f"{len(beats)} parts, each spoke within {LATE_SECONDS:.0f} s")
 
 
-def sensors_succeed() -> Finding:
-    """The last look of each sensor and schedule went well."""
+def sensors_succeed(daemon: Program | None) -> Finding:
+    """The last look of each sensor and schedule went well, and while the daemon runs each sensor looks."""
     from resources import health, runner
 
     with runner.instance() as found:
-        failed = health.failing(found)
+        failed, looks = health.failing(found), health.looks(found)
     if failed:
         name, words = next(iter(failed.items()))
         others = f" ({len(failed) - 1} more fail)" if len(failed) > 1 else ""
         return ill("sensors", f"{name} failed: {words}{others}", "Its page in the Dagster UI has the whole trace.")
+    if daemon is not None and (daemon.seconds or 0.0) > STARTING_SECONDS:
+        late = [name for name, age in looks.items() if age is None or age > BLIND_SECONDS]
+        if late or not looks:
+            told = f"{late[0]} has not looked" if late else "none has looked"
+            mend = "The code may not load: see the page Deployment of the Dagster UI, and `churn logs dagster-daemon`."
+            return ill("sensors", f"{told} for more than {BLIND_SECONDS / 60:.0f} minutes.", mend)
     return well("sensors", "none has failed at its last look")
 
 

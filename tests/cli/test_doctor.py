@@ -356,7 +356,15 @@ def test_a_sensor_that_fails(instance: dg.DagsterInstance, monkeypatch: pytest.M
     origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(place, "__repository__"), "new_data")
     data = SensorInstigatorData()
     instance.add_instigator_state(InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, data))
-    assert doctor_dagster.sensors_succeed().ok
+    assert doctor_dagster.sensors_succeed(None).ok
+    assert doctor_dagster.sensors_succeed(_daemon(seconds=30.0)).ok
+    _is_ill(doctor_dagster.sensors_succeed(_daemon()), "new_data has not looked for more than 10 minutes")
+    ages: dict[str, float | None] = {"new_data": 12.0}
+    with monkeypatch.context() as patched:
+        patched.setattr(health, "looks", lambda found: ages)
+        assert doctor_dagster.sensors_succeed(_daemon()).ok
+        ages.clear()
+        _is_ill(doctor_dagster.sensors_succeed(_daemon()), "none has looked")
     error = SerializableErrorInfo("outer", [], "Outer", SerializableErrorInfo("KeyError: 'month'\n", [], "KeyError"))
     instance.create_tick(
         TickData(
@@ -364,7 +372,7 @@ def test_a_sensor_that_fails(instance: dg.DagsterInstance, monkeypatch: pytest.M
             error=error, selector_id=origin.get_selector().get_id() if hasattr(origin, "get_selector") else None,
         )
     )  # fmt: skip
-    _is_ill(doctor_dagster.sensors_succeed(), "new_data failed: KeyError: 'month'")
+    _is_ill(doctor_dagster.sensors_succeed(None), "new_data failed: KeyError: 'month'")
 
 
 def test_runs_of_a_process_that_is_gone(instance: dg.DagsterInstance) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from churn_platform.monitoring.alerts import Alert, alerts, raise_alert
+from churn_platform.monitoring.alerts import Alert, alerts, raise_alert, resolve
 from churn_platform.records.home import Home
 
 
@@ -56,3 +56,15 @@ def test_processes_that_raise_it_together_raise_it_once(home: Home) -> None:
         made = pool.map(_raise, [str(home.root)] * 6)
     assert sum(made) == 1
     assert len(alerts(home)) == 1
+
+
+def test_one_that_is_over_stays_and_says_since_when(home: Home) -> None:
+    first, second = fault(home), fault(home, key="run_failed:champion", kind="run_failed")
+    assert first is not None
+    assert second is not None
+    (over,) = resolve(home, lambda alert: alert.kind == "data_fault")
+    assert (over.id, over.resolved_at is not None) == (first.id, True)
+    assert alerts(home) == [over, second]
+    assert resolve(home, lambda alert: alert.kind == "data_fault") == []
+    assert fault(home) is None, "the same is not told again"
+    assert resolve(home, lambda alert: True)[0].id == second.id

@@ -10,9 +10,11 @@ import pytest
 
 from churn_platform import settings
 from churn_platform.errors import BusyError, DataFaultError
-from churn_platform.monitoring.alerts import alerts
+from churn_platform.monitoring.alerts import Alert, alerts
 from churn_platform.records.home import Home
+from churn_platform.records.refs import Refs
 from resources import carry, respond
+from resources.carry import _is_over
 from resources.respond import failure_alert
 
 
@@ -80,3 +82,20 @@ def test_a_sensor_that_fails_is_told_and_still_fails(
     assert alert.kind == "sensor_failed"
     assert name in alert.title
     assert "KeyError: 'month'" in alert.detail
+
+
+def test_a_failure_is_over_when_its_asset_has_been_made_since(tmp_path: Path) -> None:
+    refs = Refs(tmp_path / "refs")
+
+    def alert(kind: str, key: str, raised_at: str = "2025-03-01T12:00:00+00:00") -> Alert:
+        return Alert("1", key, kind, "page", "t", "d", raised_at)
+
+    failed = alert("run_failed", "run_failed:sources/usage:ab:2025-03-01")
+    assert not _is_over(refs, failed), "it was never made"
+    refs.set("sources/usage", "2025-02-01", {"digest": "a" * 64, "made_at": "2025-03-01T11:59:59.900000+00:00"})
+    assert not _is_over(refs, failed)
+    refs.set("sources/usage", "2025-03-01", {"digest": "b" * 64, "made_at": "2025-03-01T12:00:00.100000+00:00"})
+    assert _is_over(refs, failed)
+    assert _is_over(refs, alert("run_failed", "run_failed:carry_on:ab:2025-03-01"))
+    assert _is_over(refs, alert("source", "source:ab:2025-03-01"))
+    assert not _is_over(refs, alert("data_fault", "data_fault:usage:2025-03-01"))
