@@ -39,6 +39,7 @@ class ChallengerConfig(dg.Config):
     deps=[
         dg.AssetDep("customer_features", partition_mapping=EVERY),
         dg.AssetDep("churn_labels", partition_mapping=EVERY),
+        "feature_selection",
         dg.AssetDep("cross_rules"),  # nothing is learnt from tables that contradict each other
     ],
     check_specs=[
