@@ -185,7 +185,7 @@ def test_a_missing_feed_is_marked_and_told_and_nothing_is_learned(alive: Daemon)
     mark = degraded(alive.home)
     assert mark is not None
     assert mark.feeds == ["usage"]
-    assert _told(alive.home) == {"reason": mark.reason, "feeds": ["usage"]}, "the list that leaves is marked, too"
+    assert _mark(alive.home) == {"reason": mark.reason, "feeds": ["usage"]}, "the list that leaves is marked, too"
     assert Refs(alive.home.refs).get("champion") == champion
     assert alive.rest() == []
     assert len(alerts(alive.home)) == 1
@@ -193,10 +193,10 @@ def test_a_missing_feed_is_marked_and_told_and_nothing_is_learned(alive: Daemon)
     advance(company(alive.home), preset="none", futures=FUTURES)
     assert learned(alive.rest()) == []
     assert degraded(alive.home) is None, "the feed is back, and answers are whole again"
-    assert _told(alive.home) is None
+    assert _mark(alive.home) is None
 
 
-def _told(home: Home) -> Any:
+def _mark(home: Home) -> Any:
     """The mark of the published list, which is the newest; message and file say the same."""
     said, list_ready = published(default_folder(home)), Outbox.open(home).newest("list.ready")
     assert said is not None

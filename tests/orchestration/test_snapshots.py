@@ -24,7 +24,10 @@ from tests.sources import company
 from tests.sources.company import at
 
 Load = Callable[..., list[str]]
-ASSETS = ("customer_features",)
+ASSETS = (
+    "customers", "cross_rules", "churn_labels", "candidate_features", "customer_profile", "feature_selection",
+    "customer_features",
+)  # fmt: skip
 
 
 @pytest.fixture
