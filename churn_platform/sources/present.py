@@ -28,7 +28,10 @@ def fix_present(home: Home, problem: str, location: SourceLocation, as_of: datet
         as_of: end of the data, naive UTC.
     """
     moment = as_of.replace(tzinfo=UTC)
-    live = location.contract.shape == "snapshot" or clock.wall() - moment <= timedelta(days=LIVE_DAYS)
+    # a simulated company may be carried on past today
+    simulated = location.path.resolve() == (folder(home, problem) / "simulated").resolve()
+    recent = not simulated and clock.wall() - moment <= timedelta(days=LIVE_DAYS)
+    live = location.contract.shape == "snapshot" or recent
     present = None if live else moment
     if present == location.as_of:
         return False
