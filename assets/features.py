@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import dagster as dg
 
-from assets.partitions import NEWEST, SAME, check, monthly, must_hold, version_of
+from assets.partitions import NEWEST, SAME, check, monthly, must_hold, table_versions, version_of
 from churn_platform.settings import settings
 from churn_platform.sources.mutable import mutable_digests
 from churn_platform.sources.tables import TableVersion
 from resources.feast import FeastResource, history_input
-from resources.lineage import LineageResource, Step
+from resources.lineage import LineageResource
 from resources.store import StoreResource
 
 # What the population does not need: a change there makes no label anew.
@@ -20,19 +20,6 @@ LATER = ("features/profile.py", "features/online.py", "features/skew.py", "featu
 
 def _source(table: str) -> dg.AssetKey:
     return dg.AssetKey(["sources", table])
-
-
-def _versions(step: Step, tables: Sequence[str], store: StoreResource) -> dict[str, dict[str, TableVersion]]:
-    """What was known of each table by each month of the step, recorded as read."""
-    return {
-        month: {
-            table: TableVersion.from_json(
-                store.objects.read_json(step.read(f"sources/{table}", month, into=month)["digest"])
-            )
-            for table in tables
-        }
-        for month in step.partitions
-    }
 
 
 def customers(tables: Sequence[str]) -> dg.AssetsDefinition:
@@ -57,7 +44,11 @@ def customers(tables: Sequence[str]) -> dg.AssetsDefinition:
 
         step = lineage.step(context)
         made = assemble(
-            store.contract, _versions(step, tables, store), step.partitions, store=store.objects, people_only=True
+            store.contract,
+            table_versions(step, store, tables, step.partitions),
+            step.partitions,
+            store=store.objects,
+            people_only=True,
         )
         for month, table in made.items():
             step.write(table.digest, into=month, rows=table.rows)
@@ -112,7 +103,7 @@ def customer_features(tables: Sequence[str]) -> dg.AssetsDefinition:
             step.read("customer_profile", into=month)
         made = assemble(
             store.contract,
-            _versions(step, tables, store),
+            table_versions(step, store, tables, step.partitions),
             step.partitions,
             store=objects,
             progress=lambda month, done, total: step.progress(month, done / total),

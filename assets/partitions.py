@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from churn_platform.records.code import code_digest
+from churn_platform.sources.tables import TableVersion
+
+if TYPE_CHECKING:
+    from resources.lineage import Step
+    from resources.store import StoreResource
 
 OBSERVATIONS = dg.DynamicPartitionsDefinition(name="observations")
 """Months exist because the data has them, not because the wall clock does; a flat file has the one key ``snapshot``."""
@@ -39,3 +45,18 @@ def check(name: str, passed: bool, metadata: dict[str, Any], *, warn: bool = Fal
         severity=dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR,
         metadata=metadata,
     )
+
+
+def table_versions(
+    step: Step, store: StoreResource, tables: Sequence[str], months: Sequence[str], *, each: bool = True
+) -> dict[str, dict[str, TableVersion]]:
+    """What was known of each table by each month, recorded as read: by each month's own partition, or by all."""
+    return {
+        month: {
+            table: TableVersion.from_json(
+                store.objects.read_json(step.read(f"sources/{table}", month, into=month if each else None)["digest"])
+            )
+            for table in tables
+        }
+        for month in months
+    }

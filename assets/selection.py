@@ -5,10 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import EVERY, check, version_of
+from assets.partitions import EVERY, check, table_versions, version_of
 from churn_platform.settings import settings
 from churn_platform.sources.mutable import mutable_digests
-from churn_platform.sources.tables import TableVersion
 from resources.lineage import LineageResource
 from resources.links import page_link
 from resources.selection import champion_features, months_input, months_to_choose_on
@@ -43,13 +42,7 @@ def candidate_features(tables: Sequence[str]) -> dg.AssetsDefinition:
 
         months, since = months_to_choose_on(store.refs, store.contract), store.mutable_since
         step, objects = lineage.step(context, {**months_input(months), **mutable_digests(since)}), store.objects
-        versions = {
-            month: {
-                table: TableVersion.from_json(objects.read_json(step.read(f"sources/{table}", month)["digest"]))
-                for table in tables
-            }
-            for month in months
-        }
+        versions = table_versions(step, store, tables, months, each=False)
         made = make_tables(
             store.contract,
             versions,

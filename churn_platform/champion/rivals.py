@@ -49,6 +49,7 @@ def _from_months(
     names: Sequence[str], predictions: Predictions, rows: TrainingSet, store: ContentStore
 ) -> dict[str, npt.NDArray[Any]] | None:
     """Columns of the feature tables for the judged rows (n each); None where a month lacks one."""
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -60,17 +61,12 @@ def _from_months(
             return None
         table = pq.read_table(file, columns=["customer_id", *names])
         here = np.flatnonzero(predictions.observation == month)
-        places = pc.index_in(_texts(customers[here]), value_set=table["customer_id"].combine_chunks())
+        places = pc.index_in(
+            pa.array(customers[here].tolist(), pa.string()), value_set=table["customer_id"].combine_chunks()
+        )
         if places.null_count:
             return None
         for name in names:
             values = np.asarray(table[name].take(places).to_numpy(zero_copy_only=False))
             found.setdefault(name, np.empty(len(predictions.observation), dtype=values.dtype))[here] = values
     return found
-
-
-def _texts(values: npt.NDArray[Any]) -> Any:
-    """An array of text for Arrow."""
-    import pyarrow as pa
-
-    return pa.array(values.tolist(), pa.string())

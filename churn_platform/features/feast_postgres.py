@@ -8,16 +8,19 @@ the table, and is the default.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Mapping
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from churn_platform.errors import FeatureError
+from churn_platform.features.observation import instant
 from churn_platform.records.database import configured, prepare, spoken
+from churn_platform.records.libpq import connect_arguments, parts, redacted
 
 if TYPE_CHECKING:
     import psycopg
     import pyarrow as pa
+    import sqlalchemy as sa
 
     from churn_platform.records.store import ContentStore
 
@@ -25,6 +28,7 @@ SCHEMA, TABLE = "feast", "customer_features"
 MONTHS = f"{TABLE}_months"
 """Which month is in the table, with which digest."""
 _NAME_BYTES = 63
+_CONNECT_SECONDS = 10
 _TIMES = ("event_timestamp", "created_timestamp")
 # Any number will do, as long as every process takes the same for its turn at writing.
 _TURN = 0x66656173746D
@@ -32,27 +36,11 @@ _TURN = 0x66656173746D
 
 def offline_config() -> dict[str, Any]:
     """Feast's ``offline_store``, with the password: for Feast, never for a log."""
-    url = configured()
-    if url is None:
-        raise FeatureError(
-            "CHURN_OFFLINE_STORE=postgres needs a database.",
-            mend="Set CHURN_DATABASE_URL, or leave CHURN_OFFLINE_STORE at duckdb.",
-            field="offline_store",
-        )
-    query = {name: value for name, value in url.query.items() if isinstance(value, str)}
-    found = {
-        "type": "postgres",
-        "host": url.host or query.get("host", ""),
-        "port": url.port or int(query.get("port", 5432)),
-        "database": url.database or "",
-        "db_schema": SCHEMA,
-        "user": url.username or "",
-        # given empty, it would hide libpq's own PGPASSWORD
-        "password": url.password or os.environ.get("PGPASSWORD", ""),
-        "sslmode": query.get("sslmode", "prefer"),
-    }
+    url = _database()
+    said = parts(url)
+    found = {"type": "postgres", "db_schema": SCHEMA, **said, "port": int(said["port"])}
     files = {"sslkey_path": "sslkey", "sslcert_path": "sslcert", "sslrootcert_path": "sslrootcert"}
-    return found | {ours: query[theirs] for ours, theirs in files.items() if theirs in query}
+    return found | {ours: str(url.query[theirs]) for ours, theirs in files.items() if theirs in url.query}
 
 
 def source() -> Any:
@@ -85,15 +73,7 @@ def sync(digests: Mapping[str, str], *, store: ContentStore) -> int:
     import pyarrow.parquet as pq
 
     prepare()
-    config = offline_config()
-    keys = {"host": "host", "port": "port", "dbname": "database", "user": "user", "password": "password"}
-    keys |= {
-        "sslmode": "sslmode",
-        "sslkey": "sslkey_path",
-        "sslcert": "sslcert_path",
-        "sslrootcert": "sslrootcert_path",
-    }
-    given = {theirs: config[ours] for theirs, ours in keys.items() if config.get(ours)}
+    url = _database()
     schema = pq.read_schema(store.path(digests[max(digests)]))
     columns = {field.name: "timestamptz" if field.name in _TIMES else _type(field) for field in schema}
     if long := next((name for name in columns if len(name.encode()) > _NAME_BYTES), None):
@@ -103,7 +83,8 @@ def sync(digests: Mapping[str, str], *, store: ContentStore) -> int:
             field=long,
         )
     try:
-        with psycopg.connect(**given, options=f"-c search_path={SCHEMA}") as connection:
+        with psycopg.connect(**connect_arguments(url, seconds=_CONNECT_SECONDS)) as connection:
+            connection.execute(f"SET search_path = {SCHEMA}")
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_TURN,))
             held = _held(connection, columns)
             for month in sorted(set(held) - set(digests)):
@@ -112,19 +93,28 @@ def sync(digests: Mapping[str, str], *, store: ContentStore) -> int:
             for month in changed:
                 _remove(connection, month)
                 _copy(connection, list(columns), pq.read_table(store.path(digests[month])))
-                connection.execute(f"INSERT INTO {MONTHS} VALUES (%s, %s, %s)", (month, digests[month], _moment(month)))
+                connection.execute(f"INSERT INTO {MONTHS} VALUES (%s, %s)", (month, digests[month]))
             if changed:
                 connection.execute(f"ANALYZE {TABLE}")
     except psycopg.Error as error:
-        url = configured()
         raise FeatureError(
-            f"The features could not be written to {spoken(url) if url else 'PostgreSQL'}: "
-            f"{' '.join(str(error).split())}",
+            f"The features could not be written to {spoken(url)}: {redacted(' '.join(str(error).split()), url)}",
             mend="See that the server runs and that this user owns the tables of its schema feast; then materialize "
             "online_features again: nothing was half written.",
             field="offline_store",
         ) from error
     return len(changed)
+
+
+def _database() -> sa.URL:
+    url = configured()
+    if url is None:
+        raise FeatureError(
+            "CHURN_OFFLINE_STORE=postgres needs a database.",
+            mend="Set CHURN_DATABASE_URL, or leave CHURN_OFFLINE_STORE at duckdb.",
+            field="offline_store",
+        )
+    return url
 
 
 def _held(connection: psycopg.Connection[Any], columns: Mapping[str, str]) -> dict[str, str]:
@@ -142,12 +132,12 @@ def _held(connection: psycopg.Connection[Any], columns: Mapping[str, str]) -> di
     connection.execute(f"CREATE TABLE {TABLE} ({listed})")
     connection.execute(f"CREATE UNIQUE INDEX {TABLE}_newest ON {TABLE} (customer_id, event_timestamp DESC)")
     connection.execute(f"CREATE INDEX {TABLE}_moment ON {TABLE} (event_timestamp)")
-    connection.execute(f"CREATE TABLE {MONTHS} (observation text PRIMARY KEY, digest text, moment timestamptz)")
+    connection.execute(f"CREATE TABLE {MONTHS} (observation text PRIMARY KEY, digest text)")
     return {}
 
 
 def _remove(connection: psycopg.Connection[Any], month: str) -> None:
-    connection.execute(f"DELETE FROM {TABLE} WHERE event_timestamp = %s", (_moment(month),))
+    connection.execute(f"DELETE FROM {TABLE} WHERE event_timestamp = %s", (instant(month).replace(tzinfo=UTC),))
     connection.execute(f"DELETE FROM {MONTHS} WHERE observation = %s", (month,))
 
 
@@ -165,14 +155,6 @@ def _copy(connection: psycopg.Connection[Any], columns: list[str], table: pa.Tab
     listed = ", ".join(_name(name) for name in columns)
     with connection.cursor().copy(f"COPY {TABLE} ({listed}) FROM STDIN (FORMAT csv)") as copy:
         copy.write(sink.getbuffer())
-
-
-def _moment(month: str) -> Any:
-    from datetime import UTC
-
-    from churn_platform.features.observation import instant
-
-    return instant(month).replace(tzinfo=UTC)
 
 
 def _name(column: str) -> str:

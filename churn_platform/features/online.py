@@ -104,8 +104,7 @@ class OnlineReader:
 
 def _answers(reading: Reading, customers: Sequence[str], now: int) -> Iterator[Vector | Missing]:
     generation = reading.generation
-    served = [place for place, view in enumerate(reading.views) if view in generation.served]
-    views, columns = [reading.views[i] for i in served], [reading.records[i] for i in served]
+    views, columns = generation.served, [reading.records[place] for place in generation.served_at]
     newest = max((view.observed for view in views if view.observed is not None), default=None)
     for i, customer in enumerate(customers):
         records = [column[i] for column in columns]

@@ -10,6 +10,7 @@ from churn_platform._environment import TELEMETRY_OFF, THREADS
 from churn_platform.records.database import configured, prepare, url_of
 from churn_platform.records.files import write_atomic
 from churn_platform.records.home import Home
+from churn_platform.records.libpq import parts
 from churn_platform.settings import CHECKOUT, settings
 
 
@@ -37,12 +38,7 @@ def _feast_history() -> dict[str, str]:
     url = configured()
     if url is None or settings().offline_store != "postgres":
         return {}
-    parts = (("HOST", url.host), ("PORT", url.port or 5432), ("DATABASE", url.database), ("USER", url.username))
-    said = {
-        name: str(value or "") for name, value in (*parts, ("PASSWORD", url.password or os.environ.get("PGPASSWORD")))
-    }
-    said["SSLMODE"] = str(url.query.get("sslmode", "prefer"))
-    return {f"FEAST_OFFLINE_{name}": value for name, value in said.items()}
+    return {f"FEAST_OFFLINE_{name.upper()}": value for name, value in parts(url).items()}
 
 
 def child_environment(home: Home) -> dict[str, str]:

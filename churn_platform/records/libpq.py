@@ -5,6 +5,7 @@ A URL that libpq cannot read it repeats in its error, and with that the password
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -37,6 +38,20 @@ def connect_arguments(url: sa.URL, *, seconds: int) -> dict[str, Any]:
     """
     _, options = sa.dialects.registry.load("postgresql.psycopg2")().create_connect_args(url)
     return {"connect_timeout": seconds, **options}
+
+
+def parts(url: sa.URL) -> dict[str, str]:
+    """``host``, ``port``, ``database``, ``user``, ``password`` and ``sslmode`` of a URL, as text, for libraries that
+    ask for each: never for a log. The password is libpq's own ``PGPASSWORD`` where the URL has none."""
+    query = {name: value for name, value in url.query.items() if isinstance(value, str)}
+    return {
+        "host": url.host or query.get("host", ""),
+        "port": str(url.port or query.get("port", 5432)),
+        "database": url.database or "",
+        "user": url.username or "",
+        "password": str(url.password or os.environ.get("PGPASSWORD", "")),
+        "sslmode": query.get("sslmode", "prefer"),
+    }
 
 
 def redacted(words: str, url: sa.URL) -> str:

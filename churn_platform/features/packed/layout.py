@@ -154,7 +154,13 @@ class Generation:
     def served(self) -> tuple[View, ...]:
         """The views that a whole vector consists of: one that was declared and not materialized yet is none of them,
         so that a new view disturbs no reader. Where none was ever materialized, all."""
-        return tuple(view for view in self.views if view.observed is not None) or self.views
+        return tuple(self.views[place] for place in self.served_at)
+
+    @cached_property
+    def served_at(self) -> tuple[int, ...]:
+        """Their places among all views."""
+        found = tuple(place for place, view in enumerate(self.views) if view.observed is not None)
+        return found or tuple(range(len(self.views)))
 
     @cached_property
     def layout(self) -> str:
